@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A plan, carried out in its order and read back from the kernel.  It adds nothing
+ * to the plan; what fails is said with its remedy.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <stdio.h>
+#include <string.h>
+
+double outcome_lap(struct outcome *outcome)
+{
+	double now = clock_ms(), spent = now - outcome->lap_ms;
+
+	outcome->lap_ms = now;
+	return spent;
+}
+
+static void name_step(struct outcome *outcome, const char *name, double ms)
+{
+	line_add(&outcome->steps, "%s%s %.2f", outcome->steps.length > 0 ? ", " : "", name, ms);
+}
+
+void outcome_step(struct outcome *outcome, const char *name)
+{
+	name_step(outcome, name, outcome_lap(outcome));
+}
+
+/* What the kernel's error means to the person who has to mend it. */
+static int explain(int err, const struct step *step, struct why *why)
+{
+	const char *verb = step->kind == STEP_DELETE ? "delete" : "add";
+	const char *name = step->link->name;
+	char text[IP_TEXT_SIZE];
+
+	ip_text(&step->vip->ip, text);
+	switch (-err) {
+	case EPERM:
+		return why_set(why, err, "may not %s %s on %s: CAP_NET_ADMIN is missing; run as root, or "
+			       "give the unit AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW", verb, text,
+			       name);
+	case EACCES:
+		return why_set(why, err, "cannot %s %s on %s: IPv6 is turned off there; set "
+			       "net.ipv6.conf.%s.disable_ipv6 to 0", verb, text, name, name);
+	case ENODEV:
+		return why_set(why, err, "cannot %s %s: interface %s has just gone away", verb, text, name);
+	case EAGAIN: case EBUSY: case EINTR: case ENOBUFS:
+		return why_set(why, err, "cannot %s %s on %s: the kernel stayed busy (%s); run it again",
+			       verb, text, name, strerror(-err));
+	default:
+		return why_set(why, err, "cannot %s %s on %s: %s", verb, text, name, strerror(-err));
+	}
+}
+
+/* "claimed A on eth0, B on eth0; released C from eth1" */
+static void tell(struct line *done, const char **verb, const char *now, const struct step *step)
+{
+	char text[IP_TEXT_SIZE];
+
+	if (*verb != NULL && strcmp(*verb, now) == 0)
+		line_add(done, ", ");
+	else
+		line_add(done, "%s%s ", *verb != NULL ? "; " : "", now);
+	line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
+		 strcmp(now, "released") == 0 ? "from" : "on", step->link->name);
+	*verb = now;
+}
+
+static int carry_out(struct netlink *netlink, int packet, const struct step *step,
+		     struct outcome *outcome, struct why *why)
+{
+	char text[IP_TEXT_SIZE];
+	int err;
+
+	switch (step->kind) {
+	case STEP_ADD:
+		err = vip_add(netlink, step->vip, step->link->ifindex);
+		return err < 0 ? explain(err, step, why) : 0;
+	case STEP_DELETE:
+		err = vip_delete(netlink, step->address);
+		return err < 0 ? explain(err, step, why) : 0;
+	case STEP_ANNOUNCE:
+		err = arp_announce(packet, step->link, &step->vip->ip);
+		if (err < 0)
+			line_add(&outcome->warning, "; %s was not announced on %s yet: %s",
+				 ip_text(&step->vip->ip, text), step->link->name, strerror(-err));
+		return 0;
+	}
+	return -EINVAL;
+}
+
+enum { ANY_PREFIX = 0 };
+
+static bool holds(const struct facts *facts, const struct ip *ip, unsigned ifindex,
+		  unsigned prefixlen)
+{
+	for (size_t i = 0; i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+
+		if (a->ifindex == ifindex && ip_equal(&a->ip, ip) &&
+		    (prefixlen == ANY_PREFIX || prefixlen == a->prefixlen) &&
+		    (a->flags & (a->ip.family == AF_INET6 ? IFA_F_DADFAILED : 0)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Each address stands where it was added and no more where it was deleted. */
+static int verify(struct netlink *netlink, const struct plan *plan, struct why *why)
+{
+	CLEANUP(facts_free) struct facts facts = { 0 };
+	char text[IP_TEXT_SIZE];
+	int err = vip_addresses(netlink, &facts);
+
+	if (err < 0)
+		return why_set(why, err, "cannot read the addresses back: %s", strerror(-err));
+	for (size_t i = 0; i < plan->step_count; i++) {
+		const struct step *step = &plan->steps[i];
+		unsigned prefixlen = step->kind == STEP_DELETE && plan->decision == PLAN_CLAIM ?
+			step->address->prefixlen : ANY_PREFIX;
+		bool there = holds(&facts, &step->vip->ip, step->link->ifindex, prefixlen);
+
+		ip_text(&step->vip->ip, text);
+		if (step->kind == STEP_ADD && !there)
+			return why_set(why, -EIO, "%s was added to %s and is gone again: something else "
+				       "removes it (NetworkManager, systemd-networkd, a script?)", text,
+				       step->link->name);
+		if (step->kind == STEP_DELETE && there)
+			return why_set(why, -EIO, "%s was deleted from %s and is there again: something "
+				       "else adds it (keepalived, a script?)", text, step->link->name);
+	}
+	return 0;
+}
+
+int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
+	       struct outcome *outcome, struct why *why)
+{
+	static const char *const names[] = {
+		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
+	};
+	double spent[] = { -1, -1, -1 };
+	const char *verb = NULL;
+	bool changed = false;
+	int err = 0;
+
+	outcome_lap(outcome);
+	for (size_t i = 0; err == 0 && i < plan->step_count; i++) {
+		const struct step *step = &plan->steps[i];
+		bool added = i > 0 && step[-1].kind == STEP_ADD && step[-1].vip == step->vip;
+
+		err = carry_out(netlink, packet, step, outcome, why);
+		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
+			outcome_lap(outcome);
+		if (err < 0)
+			break;
+		changed = changed || step->kind != STEP_ANNOUNCE;
+		if (step->kind == STEP_ADD)
+			tell(&outcome->done, &verb, "claimed", step);
+		else if (step->kind == STEP_DELETE)
+			tell(&outcome->done, &verb, "released", step);
+		else if (!added)
+			tell(&outcome->done, &verb, "announced", step);
+	}
+	for (unsigned kind = 0; kind < sizeof(names) / sizeof(names[0]); kind++)
+		if (spent[kind] >= 0)
+			name_step(outcome, names[kind], spent[kind]);
+	if (err == 0 && changed) {
+		err = verify(netlink, plan, why);
+		outcome_step(outcome, "verify");
+	}
+	return err;
+}
+
+int apply_print(const struct master *master, const struct plan *plan)
+{
+	static const char *const verbs[] = {
+		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
+	};
+	char text[IP_TEXT_SIZE];
+
+	printf("%s: %s (%s%s)\n", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release",
+	       plan->reason.text, plan->warning.text);
+	for (size_t i = 0; i < plan->step_count; i++) {
+		const struct step *step = &plan->steps[i];
+
+		printf("  would %s %s/%u %s %s\n", verbs[step->kind],
+		       ip_text(&step->vip->ip, text),
+		       step->kind == STEP_DELETE ? step->address->prefixlen : step->vip->prefixlen,
+		       step->kind == STEP_DELETE ? "from" : "on", step->link->name);
+	}
+	if (plan->step_count == 0)
+		printf("  nothing to do\n");
+	return fflush(stdout) == 0 ? 0 : -errno;
+}

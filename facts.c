@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kernel says of this host at one moment: its addresses, and the few
+ * links that the question is about.  It changes nothing.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <linux/if_arp.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int read_link(void *arg, struct nlmsghdr *message)
+{
+	struct ifinfomsg *fixed;
+	struct nlattr *tb[IFLA_MAX + 1];
+	struct link link = { 0 };
+
+	if (message == NULL || message->nlmsg_type != RTM_NEWLINK)
+		return 0;
+	fixed = nlmsg_data(message);
+	if (nlmsg_parse(message, sizeof(*fixed), tb, IFLA_MAX, NULL) < 0 || tb[IFLA_IFNAME] == NULL)
+		return -EIO;
+	link.ifindex = (unsigned)fixed->ifi_index;
+	link.flags = fixed->ifi_flags;
+	link.type = fixed->ifi_type;
+	nla_strlcpy(link.name, tb[IFLA_IFNAME], sizeof(link.name));
+	if (link.type == ARPHRD_ETHER) {
+		if (tb[IFLA_ADDRESS] == NULL || nla_len(tb[IFLA_ADDRESS]) != ETH_ALEN)
+			return -EIO;
+		memcpy(link.mac, nla_data(tb[IFLA_ADDRESS]), ETH_ALEN);
+	}
+	*(struct link *)arg = link;
+	return 0;
+}
+
+int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link)
+{
+	struct ifinfomsg fixed = { .ifi_index = (int)ifindex };
+	CLEANUP(netlink_free_message) struct nl_msg *msg =
+		netlink_question(RTM_GETLINK, 0, &fixed, sizeof(fixed));
+	struct link found = { 0 };
+	int err;
+
+	/* without this the answer lists every SR-IOV function and counter */
+	if (msg == NULL || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0)
+		return -ENOMEM;
+	err = netlink_ask(netlink, msg, read_link, &found);
+	if (err < 0)
+		return err;
+	if (found.ifindex != ifindex)
+		return -ENODEV;
+	*link = found;
+	return 0;
+}
+
+const struct link *facts_link(const struct facts *facts, unsigned ifindex)
+{
+	for (size_t i = 0; i < facts->link_count; i++)
+		if (facts->links[i].ifindex == ifindex)
+			return &facts->links[i];
+	return NULL;
+}
+
+/* A link that went away since the addresses were listed took its own along. */
+static int want_link(struct netlink *netlink, struct facts *facts, unsigned ifindex)
+{
+	struct link *moved, link;
+	int err;
+
+	if (facts_link(facts, ifindex) != NULL)
+		return 0;
+	err = facts_read_link(netlink, ifindex, &link);
+	if (err < 0)
+		return err == -ENODEV ? 0 : err;
+	moved = reallocarray(facts->links, facts->link_count + 1, sizeof(link));
+	if (moved == NULL)
+		return -ENOMEM;
+	facts->links = moved;
+	facts->links[facts->link_count++] = link;
+	return 0;
+}
+
+static bool is_vip(const struct master *master, const struct ip *ip)
+{
+	for (size_t i = 0; i < master->vip_count; i++)
+		if (ip_equal(&master->vips[i].ip, ip))
+			return true;
+	return false;
+}
+
+/* Whether the address is a VIP, or the master's, or its subnet has a VIP in it. */
+static bool matters(const struct master *master, const struct ip *here, size_t count,
+		    const struct address *a)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ip_equal(&here[i], &a->ip))
+			return true;
+	for (size_t i = 0; i < master->vip_count; i++)
+		if (ip_same_net(&master->vips[i].ip, &a->ip, a->prefixlen))
+			return true;
+	return false;
+}
+
+/* Default routes ------------------------------------------------------- */
+
+static void mark_link(struct facts *facts, unsigned ifindex)
+{
+	for (size_t i = 0; i < facts->link_count; i++)
+		if (facts->links[i].ifindex == ifindex)
+			facts->links[i].default_route = true;
+}
+
+static int read_route(void *arg, struct nlmsghdr *message)
+{
+	struct facts *facts = arg;
+	struct rtmsg *fixed;
+	struct nlattr *tb[RTA_MAX + 1];
+
+	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
+		return 0;
+	fixed = nlmsg_data(message);
+	if (fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST ||
+	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
+		return 0;
+	if (tb[RTA_OIF] != NULL)
+		mark_link(facts, nla_get_u32(tb[RTA_OIF]));
+	if (tb[RTA_MULTIPATH] != NULL) {
+		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
+		int left = nla_len(tb[RTA_MULTIPATH]);
+
+		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+			mark_link(facts, (unsigned)hop->rtnh_ifindex);
+	}
+	return 0;
+}
+
+/* Whether the VIPs are all the IPv4 addresses that the link has. */
+static bool only_vips_on(const struct master *master, const struct facts *facts,
+			 const struct link *link)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+
+		if (a->ifindex != link->ifindex || a->ip.family != AF_INET)
+			continue;
+		if (!is_vip(master, &a->ip))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* The whole table has to be read, so only when the answer can matter. */
+static int find_default_routes(struct netlink *netlink, const struct master *master,
+			       struct facts *facts)
+{
+	struct rtmsg fixed = { .rtm_family = AF_INET };
+	CLEANUP(netlink_free_message) struct nl_msg *msg = NULL;
+	bool needed = false;
+
+	for (size_t i = 0; i < facts->link_count; i++) {
+		facts->links[i].only_vips = only_vips_on(master, facts, &facts->links[i]);
+		needed = needed || facts->links[i].only_vips;
+	}
+	if (!needed)
+		return 0;
+	msg = netlink_question(RTM_GETROUTE, NLM_F_DUMP, &fixed, sizeof(fixed));
+	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, facts);
+}
+
+int facts_gather(struct netlink *netlink, const struct master *master, const struct ip *here,
+	      size_t count, struct facts *facts)
+{
+	struct facts found;
+	int err = vip_addresses(netlink, &found);
+
+	if (err < 0)
+		return err;
+	if (master->interface[0] != '\0') {
+		/* knows alternative names, too, which RTM_GETLINK answers to only by IFLA_ALT_IFNAME */
+		found.interface = if_nametoindex(master->interface);
+		if (found.interface != 0)
+			err = want_link(netlink, &found, found.interface);
+	}
+	for (size_t i = 0; err == 0 && i < found.address_count; i++)
+		if (matters(master, here, count, &found.addresses[i]))
+			err = want_link(netlink, &found, found.addresses[i].ifindex);
+	if (err == 0)
+		err = find_default_routes(netlink, master, &found);
+	if (err < 0) {
+		facts_free(&found);
+		return err;
+	}
+	*facts = found;
+	return 0;
+}
+
+void facts_free(struct facts *facts)
+{
+	free(facts->addresses);
+	free(facts->links);
+	*facts = (struct facts){ 0 };
+}
+
+int facts_watch(void)
+{
+	struct sockaddr_nl address = {
+		.nl_family = AF_NETLINK,
+		.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+	};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+void facts_drain(int fd)
+{
+	char scrap[8192];
+
+	/* ENOBUFS says that events were lost: as good a reason to look as any */
+	while (recv(fd, scrap, sizeof(scrap), MSG_TRUNC) >= 0 || errno == ENOBUFS || errno == EINTR)
+		;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Addresses, compared in binary and never as text, and the host and port pairs
+ * that Sentinel speaks in.  It resolves no name.
+ */
+#include "vip.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int ip_parse(const char *text, struct ip *ip)
+{
+	struct ip parsed = { 0 };
+
+	if (inet_pton(AF_INET, text, &parsed.in) == 1) {
+		parsed.family = AF_INET;
+	} else if (inet_pton(AF_INET6, text, &parsed.in6) == 1) {
+		parsed.family = AF_INET6;
+		if (IN6_IS_ADDR_V4MAPPED(&parsed.in6)) {
+			struct ip v4 = { .family = AF_INET };
+
+			memcpy(&v4.in, parsed.bytes + 12, sizeof(v4.in));
+			parsed = v4;
+		}
+	} else {
+		return -EINVAL;
+	}
+	*ip = parsed;
+	return 0;
+}
+
+unsigned ip_bits(const struct ip *ip)
+{
+	return ip->family == AF_INET ? 32 : 128;
+}
+
+bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen)
+{
+	unsigned whole = prefixlen / 8, rest = prefixlen % 8;
+
+	if (a->family != b->family || a->family == AF_UNSPEC || prefixlen > ip_bits(a))
+		return false;
+	if (memcmp(a->bytes, b->bytes, whole) != 0)
+		return false;
+	return rest == 0 || (a->bytes[whole] ^ b->bytes[whole]) >> (8 - rest) == 0;
+}
+
+bool ip_equal(const struct ip *a, const struct ip *b)
+{
+	return ip_same_net(a, b, ip_bits(a));
+}
+
+bool ip_is_loopback(const struct ip *ip)
+{
+	if (ip->family == AF_INET)
+		return ip->bytes[0] == 127;
+	return ip->family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&ip->in6);
+}
+
+const char *ip_text(const struct ip *ip, char out[IP_TEXT_SIZE])
+{
+	if (ip->family == AF_UNSPEC ||
+	    inet_ntop(ip->family, ip->bytes, out, IP_TEXT_SIZE) == NULL)
+		snprintf(out, IP_TEXT_SIZE, "(no address)");
+	return out;
+}
+
+const char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE])
+{
+	const char *host = e->host[0] != '\0' ? e->host : "(nothing)";
+
+	snprintf(out, ENDPOINT_TEXT_SIZE, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+		 (unsigned)e->port);
+	return out;
+}
+
+int port_parse(const char *text, bool zero, uint16_t *port)
+{
+	unsigned value = 0;
+
+	if (*text == '\0' || strlen(text) > 5)
+		return -EINVAL;
+	for (; *text != '\0'; text++) {
+		if (*text < '0' || *text > '9')
+			return -EINVAL;
+		value = value * 10 + (unsigned)(*text - '0');
+	}
+	if (value > UINT16_MAX || (value == 0 && !zero))
+		return -EINVAL;
+	*port = (uint16_t)value;
+	return 0;
+}

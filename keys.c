@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What each key of the configuration means.  A value is understood whole or
+ * refused with what was expected; where it stands in the file is config.c's affair.
+ */
+#include "vip.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ANNOUNCE_LAST_MS = 60000,
+	VALUE_SIZE = 256,	/* config.c lets no longer line pass */
+};
+
+#define refuse(why, ...) why_set(why, -EINVAL, __VA_ARGS__)
+
+static int parse_prefix(const char *text, struct vip *vip, struct why *why)
+{
+	unsigned bits = ip_bits(&vip->ip);
+	uint16_t value;
+
+	if (port_parse(text, false, &value) < 0 || value > bits)
+		return refuse(why, "prefix length \"%.40s\": expected 1 to %u", text, bits);
+	vip->prefixlen = (uint8_t)value;
+	return 0;
+}
+
+/* Only a unicast address that can move from host to host will do. */
+static const char *why_not_a_vip(const struct vip *vip)
+{
+	const struct ip *ip = &vip->ip;
+	unsigned host_bits = ip_bits(ip) - vip->prefixlen;
+	uint32_t v4, host;
+
+	if (ip_is_loopback(ip))
+		return "is a loopback address";
+	if (ip->family == AF_INET6) {
+		if (IN6_IS_ADDR_UNSPECIFIED(&ip->in6) || IN6_IS_ADDR_MULTICAST(&ip->in6))
+			return "is not a unicast address";
+		return IN6_IS_ADDR_LINKLOCAL(&ip->in6) ? "is a link-local address" : NULL;
+	}
+	v4 = ntohl(ip->in.s_addr);
+	if (v4 >> 24 == 0 || v4 >> 28 >= 0xe)
+		return "is not a unicast address";
+	host = host_bits < 2 ? 1 : v4 & ((UINT32_C(1) << host_bits) - 1);
+	if (host == 0)
+		return "is its network's own address";
+	if (host_bits >= 2 && host == (UINT32_C(1) << host_bits) - 1)
+		return "is its network's broadcast address";
+	return NULL;
+}
+
+static int key_vip(struct master *m, const char *value, struct why *why)
+{
+	char address[IP_TEXT_SIZE];
+	const char *slash = strchr(value, '/');
+	size_t size = slash ? (size_t)(slash - value) : strlen(value);
+	struct vip vip, *moved;
+	const char *bad;
+
+	if (size >= sizeof(address))
+		return refuse(why, "vip = %.60s: expected an address", value);
+	memcpy(address, value, size);
+	address[size] = '\0';
+	if (ip_parse(address, &vip.ip) < 0)
+		return refuse(why, "vip = %.60s: expected ADDRESS or ADDRESS/PREFIX", value);
+	vip.prefixlen = (uint8_t)ip_bits(&vip.ip);
+	if (slash != NULL && parse_prefix(slash + 1, &vip, why) < 0)
+		return -EINVAL;
+	bad = why_not_a_vip(&vip);
+	if (bad != NULL)
+		return refuse(why, "vip = %.60s: this %s, which cannot be a VIP", value, bad);
+
+	moved = reallocarray(m->vips, m->vip_count + 1, sizeof(vip));
+	if (moved == NULL)
+		return why_set(why, -ENOMEM, "out of memory");
+	m->vips = moved;
+	m->vips[m->vip_count++] = vip;
+	return 0;
+}
+
+static int key_interface(struct master *m, const char *value, struct why *why)
+{
+	size_t size = strlen(value);
+
+	if (size == 0 || size >= sizeof(m->interface) || strpbrk(value, "/ \t") != NULL)
+		return refuse(why, "interface = %.60s: expected the name of one interface, "
+			      "as \"ip link\" shows it", value);
+	memcpy(m->interface, value, size + 1);
+	return 0;
+}
+
+/* Seconds with up to three decimals, to milliseconds. */
+static bool parse_seconds(const char *text, unsigned *ms)
+{
+	unsigned whole = 0, fraction = 0, scale = 1000, digits = 0;
+
+	for (; *text >= '0' && *text <= '9' && whole <= ANNOUNCE_LAST_MS; text++, digits++)
+		whole = whole * 10 + (unsigned)(*text - '0');
+	if (*text == '.')
+		for (text++; *text >= '0' && *text <= '9' && scale > 1; text++, digits++) {
+			scale /= 10;
+			fraction += (unsigned)(*text - '0') * scale;
+		}
+	*ms = whole * 1000 + fraction;
+	return digits > 0 && *text == '\0' && whole <= ANNOUNCE_LAST_MS / 1000 &&
+		*ms <= ANNOUNCE_LAST_MS;
+}
+
+static int key_announce(struct master *m, const char *value, struct why *why)
+{
+	struct schedule s = { 0 };
+	char words[VALUE_SIZE];
+	char *save = NULL;
+
+	snprintf(words, sizeof(words), "%s", value);
+	if (strcmp(words, "none") != 0) {
+		for (char *w = strtok_r(words, " \t,", &save); w; w = strtok_r(NULL, " \t,", &save)) {
+			unsigned ms;
+
+			if (s.count == SCHEDULE_MAX)
+				return refuse(why, "announce: more than %d repeats", SCHEDULE_MAX);
+			if (!parse_seconds(w, &ms) || ms == 0)
+				return refuse(why, "announce: \"%.40s\": expected seconds after the first "
+					      "announcement, up to %d (such as 0.2), or none",
+					      w, ANNOUNCE_LAST_MS / 1000);
+			if (s.count > 0 && ms <= s.at_ms[s.count - 1])
+				return refuse(why, "announce: \"%.40s\" does not come after the one "
+					      "before it", w);
+			s.at_ms[s.count++] = ms;
+		}
+		if (s.count == 0)
+			return refuse(why, "announce: expected seconds (such as 0.2 1.1 2.2 5) or none");
+	}
+	m->announce = s;
+	return 0;
+}
+
+static int key_self(struct master *m, const char *value, struct why *why)
+{
+	char *joined;
+
+	if (*value == '\0')
+		return refuse(why, "self: expected names of this host");
+	if (asprintf(&joined, "%s%s%s", m->self ? m->self : "", m->self ? " " : "", value) < 0)
+		return why_set(why, -ENOMEM, "out of memory");
+	free(m->self);
+	m->self = joined;
+	return 0;
+}
+
+static const struct key {
+	const char *name;
+	bool in_section_only;
+	bool repeatable;
+	int (*parse)(struct master *m, const char *value, struct why *why);
+} keys[] = {
+	{ "vip", true, true, key_vip },
+	{ "interface", false, false, key_interface },
+	{ "announce", false, false, key_announce },
+	{ "self", false, true, key_self },
+};
+
+enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
+
+_Static_assert(KEY_COUNT <= 32, "a bit of `seen` for each");
+
+int keys_set(const char *name, const char *value, bool in_section, unsigned *seen,
+	     struct master *master, struct why *why)
+{
+	char known[256] = "";
+
+	for (unsigned i = 0; i < KEY_COUNT; i++) {
+		if (strcmp(name, keys[i].name) != 0) {
+			snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
+				 i == 0 ? "" : ", ", keys[i].name);
+			continue;
+		}
+		if (keys[i].in_section_only && !in_section)
+			return refuse(why, "%s belongs in a master's section: write [NAME] before it",
+				      name);
+		if (!keys[i].repeatable && (*seen & 1u << i) != 0)
+			return refuse(why, "%s is given twice", name);
+		*seen |= 1u << i;
+		return keys[i].parse(master, value, why);
+	}
+	return refuse(why, "unknown key \"%.60s\" (known: %s)", name, known);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One run at a time for a master.  The lock is on a file that only those may open
+ * who may enter LOCK_DIR; it is told apart by network namespace, since that
+ * is what a VIP lives in.  It waits, but never longer than it was told.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LOOK_AGAIN_MS = 2 };
+
+/* Files are 0600; where others could write to the directory, they could be theirs. */
+static int open_directory(int *out)
+{
+	CLEANUP(fd_close) int fd = open(LOCK_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 && errno == ENOENT) {
+		if (mkdir(LOCK_DIR, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		fd = open(LOCK_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return -EPERM;
+	*out = fd;
+	fd = -1;
+	return 0;
+}
+
+/* Root's files in a directory of Sentinel's user are that user's as well. */
+static int open_file(int dir, const char *name, int *out)
+{
+	int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	struct stat st, at;
+
+	if (fd < 0)
+		return -errno;
+	if (geteuid() == 0 && fstat(dir, &at) == 0 && at.st_uid != 0 &&
+	    fstat(fd, &st) == 0 && st.st_uid != at.st_uid && fchown(fd, at.st_uid, at.st_gid) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	*out = fd;
+	return 0;
+}
+
+int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *waited)
+{
+	CLEANUP(fd_close) int dir = -1;
+	CLEANUP(fd_close) int fd = -1;
+	char name[MASTER_NAME_SIZE + 32];
+	struct stat net;
+	int err;
+
+	if (stat("/proc/self/ns/net", &net) < 0)
+		net.st_ino = 0;		/* no /proc: one network namespace for all */
+	snprintf(name, sizeof(name), "%ju.%s", (uintmax_t)net.st_ino, master);
+	err = open_directory(&dir);
+	if (err == 0)
+		err = open_file(dir, name, &fd);
+	if (err < 0)
+		return err;
+	*waited = false;
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		*waited = true;
+		if (clock_ms() >= deadline_ms)
+			return -ETIMEDOUT;
+		poll(NULL, 0, LOOK_AGAIN_MS);
+	}
+	lock->fd = fd;
+	fd = -1;
+	return 0;
+}
+
+void lock_drop(struct lock *lock)
+{
+	/* unlocked by hand: a child may have inherited the descriptor */
+	if (lock->fd >= 0)
+		flock(lock->fd, LOCK_UN);
+	fd_close(&lock->fd);
+}
+
+uint64_t lock_number(const struct lock *lock)
+{
+	uint64_t number;
+
+	if (lock->fd < 0 || pread(lock->fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return 0;
+	return number;
+}
+
+uint64_t lock_raise(const struct lock *lock)
+{
+	uint64_t number = lock_number(lock) + 1;
+
+	if (lock->fd < 0 || pwrite(lock->fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return 0;
+	return number;
+}

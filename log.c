@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the program has to say: one line a run to syslog, and to the terminal of
+ * whoever typed the command.  It never waits for the logger and never lets a byte
+ * of an argument reach a log as a control character.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_SOCKET "/dev/log"
+
+static bool to_terminal;
+
+/* Copies what is printable; the rest becomes \xNN. */
+static void escape(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++) {
+		unsigned char c = (unsigned char)*text;
+		bool plain = c >= 0x20 && c != 0x7f;
+
+		if (n + (plain ? 1 : 4) >= size) {
+			for (size_t i = 1; i <= 3 && i <= n; i++)
+				out[n - i] = '.';
+			break;
+		}
+		if (plain)
+			out[n++] = (char)c;
+		else
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+	}
+	out[n] = '\0';
+}
+
+int why_set(struct why *why, int error, const char *format, ...)
+{
+	char text[sizeof(why->text)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	escape(why->text, sizeof(why->text), text);
+	return error;
+}
+
+void line_add(struct line *line, const char *format, ...)
+{
+	size_t room = sizeof(line->text) - line->length;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line->text + line->length, room, format, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	if ((size_t)n < room) {
+		line->length += (size_t)n;
+		return;
+	}
+	line->length = sizeof(line->text) - 1;
+	memcpy(line->text + line->length - 3, "...", 3);
+}
+
+void log_to_terminal(void)
+{
+	to_terminal = true;
+}
+
+static int send_to_syslog(int priority, const char *text)
+{
+	static const struct sockaddr_un address = {
+		.sun_family = AF_UNIX, .sun_path = LOG_SOCKET,
+	};
+	CLEANUP(fd_close) int fd = -1;
+	char datagram[2048];
+	char when[32];
+	struct tm tm;
+	time_t now;
+	int n;
+
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	/* RFC 3164 section 4.1.2: local time, English month, day padded by a space */
+	now = time(NULL);
+	if (localtime_r(&now, &tm) == NULL || strftime(when, sizeof(when), "%b %e %T", &tm) == 0)
+		return -EOVERFLOW;
+	n = snprintf(datagram, sizeof(datagram), "<%d>%s sentinel-vip[%d]: %s",
+		     LOG_DAEMON | priority, when, (int)getpid(), text);
+	if (n < 0)
+		return -EINVAL;
+	if ((size_t)n >= sizeof(datagram))
+		n = sizeof(datagram) - 1;
+	if (send(fd, datagram, (size_t)n, MSG_NOSIGNAL) != n)
+		return -errno;
+	return 0;
+}
+
+void log_send(int priority, const char *text)
+{
+	int saved = errno;
+	char safe[1536];
+
+	escape(safe, sizeof(safe), text);
+	if (send_to_syslog(priority, safe) < 0 || to_terminal)
+		dprintf(STDERR_FILENO, "sentinel-vip: %s\n", safe);
+	errno = saved;
+}
+
+double clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+int clock_left(double deadline_ms)
+{
+	double left = deadline_ms - clock_ms();
+
+	return left < 1 ? 1 : (int)left;
+}
+
+void fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From what is true to what this host must do.  Pure: no clock, no kernel, no
+ * Sentinel.  It refuses to take an address away that is the host's own.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool plan_is_local(const struct facts *facts, const struct ip *ip)
+{
+	if (ip_is_loopback(ip))
+		return true;
+	for (size_t i = 0; i < facts->address_count; i++)
+		if (ip_equal(&facts->addresses[i].ip, ip))
+			return true;
+	return false;
+}
+
+static int add_step(struct plan *plan, enum step_kind kind, const struct vip *vip,
+		    const struct link *link, const struct address *address)
+{
+	struct step *moved = reallocarray(plan->steps, plan->step_count + 1, sizeof(*moved));
+
+	if (moved == NULL)
+		return -ENOMEM;
+	plan->steps = moved;
+	plan->steps[plan->step_count++] = (struct step){ kind, vip, link, address };
+	return 0;
+}
+
+/* A VIP that is named as a server would be moved away from under that server. */
+static int refuse_vip_as_server(const struct config *config, const struct truth *truth,
+				struct why *why)
+{
+	const struct master *owner = config_owner(config, &truth->from);
+	const struct ip *ip = &truth->from;
+	const char *side = "FROM-IP";
+	char text[IP_TEXT_SIZE];
+
+	for (size_t i = 0; owner == NULL && i < truth->ip_count; i++) {
+		ip = &truth->ips[i];
+		owner = config_owner(config, ip);
+		side = "TO-IP";
+	}
+	if (owner == NULL)
+		return 0;
+	return why_set(why, -EPERM, "%s %s is a VIP of [%s]: sentinel monitor and announce-ip must "
+		       "name the servers' own addresses, and vip = none of them", side,
+		       ip_text(ip, text), owner->name);
+}
+
+static bool is_here(const struct truth *truth, const struct facts *facts, struct plan *plan)
+{
+	char master[ENDPOINT_TEXT_SIZE];
+	bool here = truth->where == TRUTH_HERE;
+
+	for (size_t i = 0; truth->where == TRUTH_LOOK && !here && i < truth->ip_count; i++)
+		here = plan_is_local(facts, &truth->ips[i]);
+	if (truth->master.host[0] == '\0')
+		line_add(&plan->reason, "by hand");
+	else
+		line_add(&plan->reason, "the master is %s, %s",
+			 endpoint_text(&truth->master, master),
+			 here ? "this host" : "another host");
+	return here;
+}
+
+/* Claiming ------------------------------------------------------------- */
+
+/* The link that carries one of the master's addresses; loopback carries no VIP. */
+static const struct link *link_of_master(const struct truth *truth, const struct facts *facts)
+{
+	for (size_t i = 0; i < truth->ip_count; i++)
+		for (size_t j = 0; j < facts->address_count; j++) {
+			const struct link *link;
+
+			if (!ip_equal(&truth->ips[i], &facts->addresses[j].ip))
+				continue;
+			link = facts_link(facts, facts->addresses[j].ifindex);
+			if (link != NULL && (link->flags & IFF_LOOPBACK) == 0)
+				return link;
+		}
+	return NULL;
+}
+
+/* The link with the narrowest subnet that the VIP is in. */
+static const struct link *link_of_subnet(const struct vip *vip, const struct facts *facts)
+{
+	const struct link *best = NULL;
+	unsigned prefixlen = 0;
+
+	for (size_t i = 0; i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+		const struct link *link = facts_link(facts, a->ifindex);
+
+		if (link == NULL || (link->flags & IFF_LOOPBACK) != 0 || ip_equal(&a->ip, &vip->ip) ||
+		    a->prefixlen <= prefixlen || !ip_same_net(&a->ip, &vip->ip, a->prefixlen))
+			continue;
+		best = link;
+		prefixlen = a->prefixlen;
+	}
+	return best;
+}
+
+static int choose_link(const struct master *master, const struct vip *vip,
+		       const struct truth *truth, const struct facts *facts,
+		       const struct link **out, struct why *why)
+{
+	const struct link *link;
+	char text[IP_TEXT_SIZE];
+
+	if (master->interface[0] != '\0') {
+		link = facts_link(facts, facts->interface);
+		if (facts->interface == 0 || link == NULL)
+			return why_set(why, -ENODEV, "interface %s does not exist here: make it, or "
+				       "correct interface = of [%s]", master->interface, master->name);
+	} else {
+		link = link_of_master(truth, facts);
+		if (link == NULL)
+			link = link_of_subnet(vip, facts);
+		if (link == NULL)
+			return why_set(why, -ENODEV, "no interface of this host is in the subnet of %s: "
+				       "set interface = in [%s]", ip_text(&vip->ip, text), master->name);
+	}
+	if ((link->flags & IFF_UP) == 0)
+		return why_set(why, -ENETDOWN, "interface %s is down: bring it up with "
+			       "\"ip link set %s up\"; this program never does", link->name, link->name);
+	*out = link;
+	return 0;
+}
+
+/* An IPv6 address that failed or still undergoes detection answers nobody. */
+static bool is_usable(const struct address *a)
+{
+	return a->ip.family == AF_INET || (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0;
+}
+
+/* Once a link, however many VIPs it holds. */
+static void warn_of_link(const struct link *link, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->step_count; i++)
+		if (plan->steps[i].link == link)
+			return;
+	if (!arp_works_on(link))
+		line_add(&plan->warning, "; %s is not an Ethernet that does ARP: not announced there",
+			 link->name);
+	else if ((link->flags & IFF_LOWER_UP) == 0)
+		line_add(&plan->warning, "; %s has no carrier: announced when it comes", link->name);
+}
+
+static int claim_one(const struct vip *vip, const struct link *link, const struct facts *facts,
+		     struct plan *plan)
+{
+	bool stands = false;
+	int err = 0;
+
+	warn_of_link(link, plan);
+	for (size_t i = 0; err == 0 && i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+
+		if (a->ifindex != link->ifindex || !ip_equal(&a->ip, &vip->ip))
+			continue;
+		if (is_usable(a))
+			stands = true;
+		else
+			err = add_step(plan, STEP_DELETE, vip, link, a);
+	}
+	if (err == 0 && !stands)
+		err = add_step(plan, STEP_ADD, vip, link, NULL);
+	if (err == 0 && arp_works_on(link))
+		err = add_step(plan, STEP_ANNOUNCE, vip, link, NULL);
+	return err;
+}
+
+/* Copies on other links, from before `interface` was changed or from other hands. */
+static int delete_strays(const struct vip *vip, const struct link *link,
+			 const struct facts *facts, struct plan *plan)
+{
+	for (size_t i = 0; i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+		const struct link *other = facts_link(facts, a->ifindex);
+		int err;
+
+		if (other == NULL || other == link || (other->flags & IFF_LOOPBACK) != 0 ||
+		    !ip_equal(&a->ip, &vip->ip))
+			continue;
+		if (other->only_vips && other->default_route) {
+			line_add(&plan->warning, "; left on %s, where it is the only address",
+				 other->name);
+			continue;
+		}
+		err = add_step(plan, STEP_DELETE, vip, other, a);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static int plan_claim(const struct master *master, const struct truth *truth,
+		      const struct facts *facts, struct plan *plan, struct why *why)
+{
+	const struct link *link;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
+		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
+		if (err == 0)
+			err = claim_one(&master->vips[i], link, facts, plan);
+	}
+	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
+		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
+		if (err == 0)
+			err = delete_strays(&master->vips[i], link, facts, plan);
+	}
+	return err;
+}
+
+/* Releasing ------------------------------------------------------------ */
+
+static const struct vip *vip_of(const struct master *master, const struct ip *ip)
+{
+	for (size_t i = 0; i < master->vip_count; i++)
+		if (ip_equal(&master->vips[i].ip, ip))
+			return &master->vips[i];
+	return NULL;
+}
+
+static int release_one(const struct vip *vip, const struct address *a, const struct facts *facts,
+		       struct plan *plan, struct why *why)
+{
+	const struct link *link = facts_link(facts, a->ifindex);
+	char text[IP_TEXT_SIZE];
+
+	if (link == NULL)
+		return 0;	/* the link has gone, and the address with it */
+	ip_text(&a->ip, text);
+	if ((link->flags & IFF_LOOPBACK) != 0) {
+		line_add(&plan->warning, "; %s is left on %s", text, link->name);
+		return 0;
+	}
+	if (a->ip.family == AF_INET && link->only_vips && link->default_route)
+		return why_set(why, -EPERM, "%s is the only IPv4 address of %s, which carries the "
+			       "default route: it looks like this host's own address, so it is not "
+			       "taken away; correct vip =, or give the host another address", text,
+			       link->name);
+	return add_step(plan, STEP_DELETE, vip, link, a);
+}
+
+/* Secondaries first: they would go with their primary, and be put back. */
+static int plan_release(const struct master *master, const struct facts *facts,
+			struct plan *plan, struct why *why)
+{
+	for (int primaries = 0; primaries <= 1; primaries++)
+		for (size_t i = 0; i < facts->address_count; i++) {
+			const struct address *a = &facts->addresses[i];
+			const struct vip *vip = vip_of(master, &a->ip);
+			bool primary = (a->flags & IFA_F_SECONDARY) == 0;
+			int err;
+
+			if (vip == NULL || primary != (primaries == 1))
+				continue;
+			err = release_one(vip, a, facts, plan, why);
+			if (err < 0)
+				return err;
+		}
+	return 0;
+}
+
+int plan_make(const struct config *config, const struct master *master,
+	      const struct truth *truth, const struct facts *facts, struct plan *plan,
+	      struct why *why)
+{
+	struct plan made = { 0 };
+	int err = refuse_vip_as_server(config, truth, why);
+
+	if (err < 0)
+		return err;
+	why->text[0] = '\0';
+	if (is_here(truth, facts, &made)) {
+		made.decision = PLAN_CLAIM;
+		err = plan_claim(master, truth, facts, &made, why);
+	} else {
+		made.decision = PLAN_RELEASE;
+		err = plan_release(master, facts, &made, why);
+	}
+	if (err < 0) {
+		plan_free(&made);
+		return err == -ENOMEM ? why_set(why, err, "out of memory") : err;
+	}
+	*plan = made;
+	return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+	free(plan->steps);
+	plan->steps = NULL;
+	plan->step_count = 0;
+}

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The nouns of sentinel-vip, and every function that crosses a file, grouped by
+ * file from the lowest floor up.  A file calls only floors below its own.
+ *
+ * Unless a contract says otherwise: a function returns 0 or -errno, writes its
+ * output parameters only on success, keeps no pointer to its arguments, and
+ * addresses and hardware addresses are in network byte order while ports,
+ * prefix lengths and interface indices are in host byte order.
+ */
+#ifndef VIP_H
+#define VIP_H
+
+#include <linux/if_ether.h>
+#include <net/if.h>
+#include <linux/if.h>		/* after it: IFF_LOWER_UP is only there */
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define CLEANUP(function) __attribute__((cleanup(function)))
+
+enum {
+	MASTER_NAME_SIZE = 64,	/* Sentinel sets no limit; the INI reader's is 49 */
+	INTERFACE_SIZE = 128,	/* ALTIFNAMSIZ, <linux/if.h> */
+	HOST_SIZE = 256,	/* RFC 1035 section 2.3.4: 255 octets */
+	IP_TEXT_SIZE = INET6_ADDRSTRLEN,
+	ENDPOINT_TEXT_SIZE = HOST_SIZE + 8,	/* "[host]:65535" */
+	SCHEDULE_MAX = 16,	/* repeats of an announcement */
+	RESOLVED_MAX = 16,	/* addresses of one host name that are looked at */
+};
+
+/* Floor 0: log.c ------------------------------------------------------- */
+
+/* Why something was refused or failed: one line for a person, no newline. */
+struct why {
+	char text[512];
+};
+
+/*
+ * Sets the text (control characters escaped, cut to what fits) and returns
+ * `error`, so that a failure is said and returned in one statement.
+ */
+int why_set(struct why *why, int error, const char *format, ...) PRINTF(3, 4);
+
+/* A line that grows by parts; too long, it ends in "...". */
+struct line {
+	size_t length;
+	char text[1024];
+};
+
+void line_add(struct line *line, const char *format, ...) PRINTF(2, 3);
+
+/*
+ * Sends one line to syslog as a datagram to /dev/log (RFC 3164, facility
+ * daemon, tag sentinel-vip) and never waits for it: a logger that hangs must not
+ * hold a failover up.  `priority` is one of syslog.h's levels.  The line goes to
+ * stderr as well when log_to_terminal() was called, or when syslog cannot be had.
+ * errno is left as it was.
+ */
+void log_send(int priority, const char *text);
+void log_to_terminal(void);
+
+/* Milliseconds of CLOCK_MONOTONIC, with their fraction. */
+double clock_ms(void);
+
+/* Ends the wait at a moment of clock_ms(); at least 1, so that poll() waits. */
+int clock_left(double deadline_ms);
+
+/* Descriptors: closes *fd unless it is negative; for CLEANUP. */
+void fd_close(int *fd);
+
+/* Floor 0: ip.c -------------------------------------------------------- */
+
+/* An address of either family; `family` is AF_UNSPEC when there is none. */
+struct ip {
+	sa_family_t family;
+	union {
+		struct in_addr in;
+		struct in6_addr in6;
+		uint8_t bytes[sizeof(struct in6_addr)];
+	};
+};
+
+/* A virtual IP as it is to stand on an interface. */
+struct vip {
+	struct ip ip;
+	uint8_t prefixlen;	/* bits */
+};
+
+/*
+ * Reads the whole of `text` as an address.  IPv4-mapped IPv6 addresses become
+ * IPv4 (RFC 4291 section 2.5.5.2).  -EINVAL when it is not an address.
+ */
+int ip_parse(const char *text, struct ip *ip);
+bool ip_equal(const struct ip *a, const struct ip *b);
+/* Writes the text form into `out` and returns it, for use in a format. */
+const char *ip_text(const struct ip *ip, char out[IP_TEXT_SIZE]);
+/* Length of the family's addresses in bits: 32 or 128. */
+unsigned ip_bits(const struct ip *ip);
+/* Whether the first `prefixlen` bits agree; false across families. */
+bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen);
+/* 127.0.0.0/8 (RFC 1122 section 3.2.1.3) or ::1 (RFC 4291 section 2.5.3). */
+bool ip_is_loopback(const struct ip *ip);
+
+/* A host as Sentinel names it: an address, or a name still to be resolved. */
+struct endpoint {
+	char host[HOST_SIZE];
+	struct ip ip;		/* AF_UNSPEC when `host` is a name or empty */
+	uint16_t port;
+};
+
+/* "10.0.0.2:6379", "[fd00::2]:6379", "redis-2:6379" */
+const char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE]);
+
+/*
+ * Reads a port, 1 to 65535 in decimal and nothing else; 0 only where `zero` is
+ * allowed.  -EINVAL.
+ */
+int port_parse(const char *text, bool zero, uint16_t *port);
+
+/* Floor 1: event.c ----------------------------------------------------- */
+
+/* Sentinel's call; ROLE and STATE decide nothing and are only looked at. */
+struct event {
+	char master[MASTER_NAME_SIZE];
+	struct endpoint from;
+	struct endpoint to;
+};
+
+/*
+ * Whether the words (without the program's name) are Sentinel's call rather
+ * than a command: seven of them, ports in the fifth and the seventh place.
+ */
+bool event_fits(int argc, char *const argv[]);
+
+/*
+ * Reads Sentinel's seven words: master-name role state from-ip from-port to-ip
+ * to-port (redis sentinel.c, sentinelCallClientReconfScript).  Pure.
+ * -EINVAL with the reason when one of them cannot be what Sentinel sends.
+ */
+int event_parse(int argc, char *const argv[], struct event *event, struct why *why);
+
+/* Whether `name` can name a master: Sentinel's own rule, A-z 0-9 . - _ */
+bool master_name_ok(const char *name);
+
+/* Floor 1: config.c ---------------------------------------------------- */
+
+/* When announcements are repeated: milliseconds after the first, ascending. */
+struct schedule {
+	unsigned count;
+	unsigned at_ms[SCHEDULE_MAX];
+};
+
+struct master {
+	char name[MASTER_NAME_SIZE];
+	char interface[INTERFACE_SIZE];	/* empty: not configured */
+	struct schedule announce;
+	char *self;			/* names of this host, space between; or NULL */
+	struct vip *vips;
+	size_t vip_count;
+};
+
+struct config {
+	struct master *masters;
+	size_t master_count;
+};
+
+/*
+ * Reads the file and checks all of it, whichever master is asked for: an error
+ * is found when the file is written, not at the failover that needs it.
+ * -errno with file, line and what was expected; -EPERM when the file could have
+ * been written by somebody other than root and the caller.
+ */
+int config_read(const char *path, struct config *config, struct why *why);
+void config_free(struct config *config);
+const struct master *config_master(const struct config *config, const char *name);
+/* The master that has this address among its VIPs, or NULL. */
+const struct master *config_owner(const struct config *config, const struct ip *ip);
+/* Whether `host` is one of the master's `self` names (case does not matter). */
+bool config_is_self(const struct master *master, const char *host);
+
+/* Floor 1: keys.c ------------------------------------------------------ */
+
+/*
+ * Gives one key of the configuration its meaning in `master`; before the first
+ * section that is the defaults.  `seen` collects the keys of a section, one bit
+ * each, so that a second one is refused.  -EINVAL with what was expected.
+ */
+int keys_set(const char *name, const char *value, bool in_section, unsigned *seen,
+	     struct master *master, struct why *why);
+
+/* Floor 1: resolve.c --------------------------------------------------- */
+
+/*
+ * Resolves a host name through the system's resolver, in a child that is killed
+ * at the deadline since getaddrinfo() knows none.  Returns how many addresses
+ * were written (1 to `max`), -ETIMEDOUT, -ENOENT when there is no such name, or
+ * another -errno.
+ */
+int resolve_host(const char *name, int timeout_ms, struct ip *out, size_t max);
+
+/* Floor 1: lock.c ------------------------------------------------------ */
+
+/*
+ * One run at a time for a master in a network namespace.  The lock is on a file in
+ * LOCK_DIR that no unprivileged user can open or make, so none can hold it.
+ * The file keeps a number that each run raises: an announcer that finds
+ * another number than its own knows that a newer run has taken over.
+ */
+#define LOCK_DIR "/run/sentinel-vip"
+
+struct lock {
+	int fd;			/* -1: not held */
+};
+
+/*
+ * Waits until the deadline (clock_ms) at the longest.  -ETIMEDOUT when another
+ * run kept it, another -errno when the directory or the file cannot be had.
+ * Sets *waited to whether another run held it at first.
+ */
+int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *waited);
+void lock_drop(struct lock *lock);
+/* The number in the file that is held; 0 when there is none yet. */
+uint64_t lock_number(const struct lock *lock);
+/* Raises it by one and returns the new one, 0 when it cannot be written. */
+uint64_t lock_raise(const struct lock *lock);
+
+/* Floor 1: netlink.c --------------------------------------------------- */
+
+struct netlink;			/* a connection to rtnetlink (libnl) */
+struct nl_msg;
+struct nlmsghdr;
+
+/*
+ * Opens rtnetlink.  All that is asked of it is tried again on EBUSY, EAGAIN,
+ * EINTR and ENOBUFS until the deadline (clock_ms), and bounded by it.
+ * -EAFNOSUPPORT where a sandbox forbids AF_NETLINK.
+ */
+int netlink_open(double deadline_ms, struct netlink **netlink);
+void netlink_close(struct netlink **netlink);
+
+/* Looks at one message of an answer; NULL when the answer begins (again). */
+typedef int (*netlink_listener)(void *arg, struct nlmsghdr *message);
+
+/* A message with its fixed part; NULL without memory. */
+struct nl_msg *netlink_question(int type, int flags, void *fixed, size_t size);
+void netlink_free_message(struct nl_msg **msg);
+
+/* Sends one message and hears the whole answer: the kernel's -errno, or 0. */
+int netlink_ask(struct netlink *netlink, struct nl_msg *msg, netlink_listener listen, void *arg);
+
+/*
+ * Sends several in one sendmsg(), which the kernel works off whole: no signal and
+ * no other request falls in between.  All are tried; the first error is
+ * returned, but for EEXIST.  Not tried again.
+ */
+int netlink_batch(struct netlink *netlink, struct nl_msg **messages, size_t count);
+
+/* Floor 2: vip.c, facts.c ------------------------------------------------------ */
+
+/* An address as the kernel holds it (rtnetlink(7), RTM_NEWADDR). */
+struct address {
+	struct ip ip;		/* IFA_LOCAL, or IFA_ADDRESS where there is none */
+	struct ip peer;		/* IFA_ADDRESS where it differs; AF_UNSPEC if not */
+	uint8_t prefixlen;
+	unsigned ifindex;
+	uint32_t flags;		/* IFA_F_* */
+};
+
+struct link {
+	unsigned ifindex;
+	char name[IFNAMSIZ];
+	unsigned flags;		/* IFF_*; IFF_LOWER_UP is the carrier */
+	unsigned type;		/* ARPHRD_* */
+	uint8_t mac[ETH_ALEN];	/* of an ARPHRD_ETHER link only */
+	bool only_vips;		/* has IPv4 addresses, and all are VIPs of the master */
+	bool default_route;	/* carries an IPv4 default route; looked up for only_vips */
+};
+
+/* What the kernel said, at one moment. */
+struct facts {
+	struct address *addresses;
+	size_t address_count;
+	struct link *links;	/* only those that the question is about */
+	size_t link_count;
+	unsigned interface;	/* ifindex of the configured interface; 0: none, or missing */
+};
+
+/*
+ * Asks for all addresses of this network namespace, and for the links that
+ * matter to moving the VIPs of `master`: its interface, those that hold one of
+ * its VIPs, those that hold one of the `count` addresses at `here`, and those whose
+ * subnet a VIP is in.
+ */
+int facts_gather(struct netlink *netlink, const struct master *master, const struct ip *here,
+	      size_t count, struct facts *facts);
+void facts_free(struct facts *facts);
+const struct link *facts_link(const struct facts *facts, unsigned ifindex);
+/* Only the addresses, as facts_gather() does. */
+int vip_addresses(struct netlink *netlink, struct facts *facts);
+/* One link as it is now; -ENODEV when it is gone. */
+int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link);
+
+/*
+ * Adds the VIP: never a source address (IPv6 deprecated, RFC 4862 section 5.5.4),
+ * never a connected route of its own (IFA_F_NOPREFIXROUTE), no duplicate address
+ * detection (RFC 4429 does not fit an address that moves).  It is 0 when it
+ * stands there already.  -ENODEV, -EPERM, ...
+ */
+int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex);
+
+/*
+ * Deletes exactly this address.  IPv4 addresses that the kernel would take
+ * along with a primary (promote_secondaries 0) are put back in the same system
+ * call, so that neither a kill nor a packet falls in between.  It is 0 when it is
+ * gone already.
+ */
+int vip_delete(struct netlink *netlink, const struct address *address);
+
+/*
+ * A socket that becomes readable when an address or a link changes; drain it
+ * with facts_drain().  For the announcer.
+ */
+int facts_watch(void);
+void facts_drain(int fd);
+
+/* Floor 1: arp.c ------------------------------------------------------- */
+
+/* RFC 826 over Ethernet; announcements in the sense of RFC 5227 section 2.3. */
+struct arp_frame {
+	uint8_t destination[ETH_ALEN];
+	uint8_t source[ETH_ALEN];
+	uint16_t ethertype;
+	uint16_t hardware;
+	uint16_t protocol;
+	uint8_t hardware_size;
+	uint8_t protocol_size;
+	uint16_t operation;
+	uint8_t sender_mac[ETH_ALEN];
+	uint8_t sender_ip[4];
+	uint8_t target_mac[ETH_ALEN];
+	uint8_t target_ip[4];
+} __attribute__((packed));
+
+/* RFC 4861 section 4.4 with the target link-layer address option, over IPv6. */
+struct na_frame {
+	uint8_t destination[ETH_ALEN];
+	uint8_t source[ETH_ALEN];
+	uint16_t ethertype;
+	uint32_t version_class_flow;
+	uint16_t payload_size;
+	uint8_t next_header;
+	uint8_t hop_limit;
+	uint8_t from[16];
+	uint8_t to[16];
+	uint8_t type;
+	uint8_t code;
+	uint16_t checksum;
+	uint32_t flags;
+	uint8_t target[16];
+	uint8_t option_type;
+	uint8_t option_size;	/* in units of 8 octets */
+	uint8_t option_mac[ETH_ALEN];
+} __attribute__((packed));
+
+/* Request: sender = target = VIP, target hardware address 0 (RFC 5227 section 3). */
+void arp_build_request(const uint8_t mac[ETH_ALEN], struct in_addr vip, struct arp_frame *frame);
+/*
+ * Reply: sender = target, the sender's hardware address in both places.  With
+ * ff:ff:.. as target Linux takes the reply for a broadcast answer and ignores it
+ * inside the neighbour entry's locktime.
+ */
+void arp_build_reply(const uint8_t mac[ETH_ALEN], struct in_addr vip, struct arp_frame *frame);
+/*
+ * Unsolicited neighbour advertisement to ff02::1 from the VIP: Override set,
+ * Solicited and Router clear (RFC 4861 section 7.2.6), hop limit 255 (section 7.1.2),
+ * checksum of RFC 8200 section 8.1.
+ */
+void arp_build_advertisement(const uint8_t mac[ETH_ALEN], const struct in6_addr *vip,
+			     struct na_frame *frame);
+
+/*
+ * A packet socket that sends and hears nothing.  -EPERM without CAP_NET_RAW,
+ * -EAFNOSUPPORT where a sandbox forbids AF_PACKET.
+ */
+int arp_open(int *fd);
+/* Whether frames of ours mean anything on this link: Ethernet that does ARP. */
+bool arp_works_on(const struct link *link);
+/*
+ * Sends what the address's family takes, from the link's MAC: an ARP request and
+ * an ARP reply, or a neighbour advertisement.  -ENETDOWN, -ENXIO, -ENOBUFS, ...
+ * Success does not mean that it left: look at IFF_LOWER_UP.
+ */
+int arp_announce(int fd, const struct link *link, const struct ip *vip);
+
+/* Floor 3: plan.c ------------------------------------------------------ */
+
+/* Who is master, and how this host knows. */
+struct truth {
+	enum { TRUTH_ELSEWHERE, TRUTH_HERE, TRUTH_LOOK } where;	/* LOOK: `ips` decide */
+	struct endpoint master;		/* empty when a person said claim or release */
+	struct ip ips[RESOLVED_MAX];	/* of the master */
+	size_t ip_count;
+	struct ip from;			/* the old master's; AF_UNSPEC if not known */
+};
+
+enum step_kind { STEP_DELETE, STEP_ADD, STEP_ANNOUNCE };
+
+/* One thing to do, in the order it stands; pointers into config and facts. */
+struct step {
+	enum step_kind kind;
+	const struct vip *vip;
+	const struct link *link;
+	const struct address *address;	/* STEP_DELETE */
+};
+
+struct plan {
+	enum { PLAN_CLAIM, PLAN_RELEASE } decision;
+	struct step *steps;
+	size_t step_count;
+	struct line reason;	/* why this host is the master's, or is not */
+	struct line warning;	/* what the operator should know; may be empty */
+};
+
+/*
+ * Works out what this host must do so that it holds the master's VIPs when the
+ * truth is here, and none of them when it is elsewhere.  Pure; keeps pointers into
+ * config and facts, which must outlive the plan.
+ * -EPERM when it is refused (a VIP that is a server's own address), -ENODEV when
+ * the interface is missing, -ENETDOWN when it is administratively down.
+ */
+int plan_make(const struct config *config, const struct master *master,
+	      const struct truth *truth, const struct facts *facts, struct plan *plan,
+	      struct why *why);
+void plan_free(struct plan *plan);
+/* Whether the address is one of this network namespace's own. */
+bool plan_is_local(const struct facts *facts, const struct ip *ip);
+
+/* Floor 4: apply.c ----------------------------------------------------- */
+
+/* What a run has to say for itself. */
+struct outcome {
+	struct line done;	/* empty: nothing had to be done */
+	struct line warning;	/* what the operator should know; may be empty */
+	struct line steps;	/* "facts 0.2, add 0.1": milliseconds of each */
+	double begun_ms, lap_ms;	/* clock_ms() of the start and of the last lap */
+};
+
+/* Milliseconds since the last lap, and begins a new one. */
+double outcome_lap(struct outcome *outcome);
+/* Names what the lap that ends here was spent on. */
+void outcome_step(struct outcome *outcome, const char *name);
+
+/*
+ * Carries the plan out, then reads back that the kernel agrees.  `packet` is
+ * arp_open()'s, or -1 when nothing is to be announced.  An announcement that
+ * cannot be sent is a warning: the address stands, and the announcer comes after.
+ * -errno with the reason; what was done before the failure stands, and a second
+ * run goes on from there.
+ */
+int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
+	       struct outcome *outcome, struct why *why);
+/* The plan as a list on stdout; changes nothing.  -errno of the write. */
+int apply_print(const struct master *master, const struct plan *plan);
+
+/* Floor 4: announce.c -------------------------------------------------- */
+
+/*
+ * Goes on announcing the plan's VIPs from a detached child after the first
+ * announcement: its own session, no descriptor of the caller's but `packet`.
+ * It ends with the schedule, or as soon as no VIP of the plan is on its link, or when the
+ * lock's number is no longer `number` (0: not looked at).
+ * Returns in the caller only, 0 or -errno of the fork.
+ */
+int announce_detach(int packet, const struct master *master, const struct plan *plan,
+		    uint64_t number);
+
+/*
+ * When the n-th repeat of an address's announcement is due, in ms after the
+ * first; -1 when there is none.  IPv4 follows the schedule; IPv6 takes those
+ * entries that lie 1 s apart, two at most (RFC 4861 section 7.2.6:
+ * MAX_NEIGHBOR_ADVERTISEMENT, RetransTimer).
+ */
+int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n);
+
+#endif
