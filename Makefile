@@ -17,15 +17,15 @@ CFLAGS = -O2 -g
 PKG_CONFIG = pkg-config
 INSTALL = install
 
-SOURCES = log.c ip.c event.c config.c keys.c resolve.c lock.c netlink.c vip.c facts.c arp.c \
-	plan.c apply.c announce.c reconfig.c
+SOURCES = log.c ip.c event.c config.c keys.c resolve.c lock.c sentinel.c netlink.c vip.c facts.c \
+	arp.c truth.c plan.c apply.c announce.c run.c sync.c reconfig.c
 OBJECTS = $(SOURCES:.c=.o)
 # all of the program but its main(), for the unit tests
 PARTS = $(filter-out reconfig.o,$(OBJECTS))
 
-PACKAGES = libnl-route-3.0 libnl-3.0 inih
+PACKAGES = libnl-route-3.0 libnl-3.0 inih hiredis
 # Debian's names of what builds it, what its tests run, and what .ci/run looks with
-DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping \
 	procps util-linux strace
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck

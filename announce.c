@@ -142,10 +142,11 @@ static enum look look(struct announcer *a)
 {
 	struct lock lock = { .fd = -1 };
 	enum look result = LOOK_GO_ON;
-	bool waited;
 
-	if (lock_take(a->master->name, 0, &lock, &waited) == -ETIMEDOUT)
+	if (lock_take(a->master->name, 0, &lock) == -ETIMEDOUT) {
+		lock_drop(&lock);
 		return LOOK_BUSY;
+	}
 	if (a->number != 0 && lock_number(&lock) != a->number) {
 		result = LOOK_END;	/* a newer run has taken over */
 	} else if (!drop_what_left(a)) {

@@ -180,8 +180,10 @@ int apply_print(const struct master *master, const struct plan *plan)
 	};
 	char text[IP_TEXT_SIZE];
 
-	printf("%s: %s (%s%s)\n", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release",
-	       plan->reason.text, plan->warning.text);
+	printf("%s: %s", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release");
+	if (plan->reason.length > 0)
+		printf(", since %s", plan->reason.text);
+	printf("%s\n", plan->warning.text);
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 

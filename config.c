@@ -25,8 +25,6 @@ enum {
 
 _Static_assert((int)SECTION_MAX_INIH < (int)MASTER_NAME_SIZE, "a section's name fits");
 
-static const struct schedule default_schedule = { 4, { 200, 1100, 2200, 5000 } };
-
 /* Which line gave a VIP, to name both places when two are the same. */
 struct place {
 	struct ip ip;
@@ -146,7 +144,7 @@ static bool begin_section(struct parser *p, const char *line)
 	if (!grow(&p->section_lines, p->config.master_count, &p->section_room,
 		  sizeof(*p->section_lines)))
 		return refuse(p, "out of memory");
-	if (m.self != NULL && (m.self = strdup(m.self)) == NULL)
+	if (!keys_inherit(&m))
 		return refuse(p, "out of memory");
 	p->section_lines[p->config.master_count] = p->line;
 	p->config.masters[p->config.master_count++] = m;
@@ -271,8 +269,7 @@ static int parse(struct parser *p)
 	return p->failed_line == 0 ? 0 : -EINVAL;
 }
 
-/* The file's text, once the open file is known to be nobody else's. */
-static int read_file(const char *path, char **text, struct why *why)
+int config_text(const char *path, bool private, char **text, struct why *why)
 {
 	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
@@ -292,6 +289,8 @@ static int read_file(const char *path, char **text, struct why *why)
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
 		return why_set(why, -EPERM, "%s can be written by others than its owner: chmod go-w %s",
 			       path, path);
+	if (private && (st.st_mode & S_IROTH) != 0)
+		return why_set(why, -EPERM, "%s can be read by everybody: chmod o-r %s", path, path);
 	if (st.st_size > FILE_MAX)
 		return why_set(why, -EFBIG, "%s is larger than %d MiB", path, FILE_MAX >> 20);
 	buffer = malloc((size_t)st.st_size + 1);
@@ -320,12 +319,13 @@ static int read_file(const char *path, char **text, struct why *why)
 
 int config_read(const char *path, struct config *config, struct why *why)
 {
-	struct parser p = { .path = path, .why = why, .defaults.announce = default_schedule };
+	struct parser p = { .path = path, .why = why };
 	char *text = NULL;
-	int err = read_file(path, &text, why);
+	int err = config_text(path, false, &text, why);
 
 	if (err < 0)
 		return err;
+	keys_default(&p.defaults);
 	p.next = text;
 	if (strncmp(p.next, "\xef\xbb\xbf", 3) == 0)
 		p.next += 3;	/* a byte order mark */
@@ -333,7 +333,7 @@ int config_read(const char *path, struct config *config, struct why *why)
 	free(text);
 	free(p.places);
 	free(p.section_lines);
-	free(p.defaults.self);
+	keys_free(&p.defaults);
 	if (err < 0)
 		config_free(&p.config);
 	else
@@ -343,10 +343,8 @@ int config_read(const char *path, struct config *config, struct why *why)
 
 void config_free(struct config *config)
 {
-	for (size_t i = 0; i < config->master_count; i++) {
-		free(config->masters[i].vips);
-		free(config->masters[i].self);
-	}
+	for (size_t i = 0; i < config->master_count; i++)
+		keys_free(&config->masters[i]);
 	free(config->masters);
 	*config = (struct config){ 0 };
 }

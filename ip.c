@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 int ip_parse(const char *text, struct ip *ip)
 {
@@ -71,6 +72,10 @@ const char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE]
 {
 	const char *host = e->host[0] != '\0' ? e->host : "(nothing)";
 
+	if (e->port == 0) {
+		snprintf(out, ENDPOINT_TEXT_SIZE, "%s", host);	/* a unix socket */
+		return out;
+	}
 	snprintf(out, ENDPOINT_TEXT_SIZE, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
 		 (unsigned)e->port);
 	return out;
@@ -91,4 +96,26 @@ int port_parse(const char *text, bool zero, uint16_t *port)
 		return -EINVAL;
 	*port = (uint16_t)value;
 	return 0;
+}
+
+bool endpoint_make(const char *host, const char *port, struct endpoint *out)
+{
+	struct endpoint e = { 0 };
+
+	if (strlen(host) >= sizeof(e.host) || *host == '\0' || port_parse(port, false, &e.port) < 0)
+		return false;
+	snprintf(e.host, sizeof(e.host), "%s", host);
+	if (ip_parse(host, &e.ip) < 0)
+		e.ip = (struct ip){ .family = AF_UNSPEC };
+	*out = e;
+	return true;
+}
+
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	if (a->port != b->port)
+		return false;
+	if (a->ip.family != AF_UNSPEC && b->ip.family != AF_UNSPEC)
+		return ip_equal(&a->ip, &b->ip);
+	return strcasecmp(a->host, b->host) == 0;
 }

@@ -153,6 +153,92 @@ static int key_self(struct master *m, const char *value, struct why *why)
 	return 0;
 }
 
+/* HOST:PORT, [V6]:PORT or unix:/PATH */
+static int key_sentinel(struct master *m, const char *value, struct why *why)
+{
+	const char *colon = strrchr(value, ':');
+	struct endpoint at = { 0 };
+	char host[HOST_SIZE];
+	size_t size;
+
+	if (strncmp(value, "unix:", 5) == 0) {
+		/* sun_path of sockaddr_un has 108 bytes, unix(7) */
+		if (value[5] != '/' || strlen(value + 5) > 107)
+			return refuse(why, "sentinel = %.60s: expected unix:/PATH, up to 107 characters",
+				      value);
+		snprintf(at.host, sizeof(at.host), "%s", value + 5);
+		m->sentinel = at;
+		return 0;
+	}
+	size = colon != NULL ? (size_t)(colon - value) : 0;
+	if (size >= 2 && value[0] == '[' && value[size - 1] == ']') {
+		value++;
+		size -= 2;
+	} else if (memchr(value, ':', size) != NULL) {
+		size = 0;	/* an IPv6 address needs its brackets */
+	}
+	if (size == 0 || size >= sizeof(host))
+		return refuse(why, "sentinel = %.60s: expected HOST:PORT, [IPV6]:PORT or unix:/PATH", value);
+	memcpy(host, value, size);
+	host[size] = '\0';
+	if (!endpoint_make(host, colon + 1, &at))
+		return refuse(why, "sentinel = %.60s: \"%.20s\" is not a port (1 to 65535)", value,
+			      colon + 1);
+	m->sentinel = at;
+	return 0;
+}
+
+static int set_secret(char **where, const char *value, struct why *why)
+{
+	char *copy = strdup(value);
+
+	if (copy == NULL)
+		return why_set(why, -ENOMEM, "out of memory");
+	free(*where);
+	*where = copy;
+	return 0;
+}
+
+/* A file of its own, since the configuration may be readable by everybody. */
+static int key_sentinel_auth(struct master *m, const char *path, struct why *why)
+{
+	char *text = NULL, *save = NULL, *line;
+	int err = config_text(path, true, &text, why);
+
+	for (line = err == 0 ? strtok_r(text, "\r\n", &save) : NULL; err == 0 && line != NULL;
+	     line = strtok_r(NULL, "\r\n", &save)) {
+		if (strncmp(line, "user = ", 7) == 0)
+			err = set_secret(&m->user, line + 7, why);
+		else if (strncmp(line, "password = ", 11) == 0)
+			err = set_secret(&m->password, line + 11, why);
+		else if (*line != '#')
+			err = refuse(why, "%s: expected lines \"user = NAME\" and \"password = SECRET\", "
+				     "and nothing else", path);
+	}
+	if (err == 0 && m->password == NULL)
+		err = refuse(why, "%s: expected a line \"password = SECRET\"", path);
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+	free(text);
+	return err;
+}
+
+static int key_verify(struct master *m, const char *value, struct why *why)
+{
+	if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+		return refuse(why, "verify = %.40s: expected yes or no", value);
+	m->verify = strcmp(value, "yes") == 0;
+	return 0;
+}
+
+static int key_fence(struct master *m, const char *value, struct why *why)
+{
+	if (strcmp(value, "majority") != 0 && strcmp(value, "no") != 0)
+		return refuse(why, "fence = %.40s: expected majority or no", value);
+	m->fence = strcmp(value, "majority") == 0;
+	return 0;
+}
+
 static const struct key {
 	const char *name;
 	bool in_section_only;
@@ -163,6 +249,10 @@ static const struct key {
 	{ "interface", false, false, key_interface },
 	{ "announce", false, false, key_announce },
 	{ "self", false, true, key_self },
+	{ "sentinel", false, false, key_sentinel },
+	{ "sentinel-auth", false, false, key_sentinel_auth },
+	{ "verify", false, false, key_verify },
+	{ "fence", false, false, key_fence },
 };
 
 enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
@@ -189,4 +279,41 @@ int keys_set(const char *name, const char *value, bool in_section, unsigned *see
 		return keys[i].parse(master, value, why);
 	}
 	return refuse(why, "unknown key \"%.60s\" (known: %s)", name, known);
+}
+
+void keys_default(struct master *master)
+{
+	*master = (struct master){
+		.announce = { 4, { 200, 1100, 2200, 5000 } },
+		.verify = true,
+	};
+	endpoint_make("127.0.0.1", "26379", &master->sentinel);
+}
+
+bool keys_inherit(struct master *master)
+{
+	char **owned[] = { &master->self, &master->user, &master->password };
+	bool whole = true;
+
+	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
+		char *copy = *owned[i] != NULL ? strdup(*owned[i]) : NULL;
+
+		whole = whole && (copy != NULL || *owned[i] == NULL);
+		*owned[i] = copy;
+	}
+	if (!whole)
+		keys_free(master);
+	return whole;
+}
+
+void keys_free(struct master *master)
+{
+	if (master->password != NULL)
+		explicit_bzero(master->password, strlen(master->password));
+	free(master->password);
+	free(master->user);
+	free(master->self);
+	free(master->vips);
+	master->password = master->user = master->self = NULL;
+	master->vips = NULL;
 }

@@ -57,7 +57,7 @@ static int open_file(int dir, const char *name, int *out)
 	return 0;
 }
 
-int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *waited)
+int lock_take(const char *master, double deadline_ms, struct lock *lock)
 {
 	CLEANUP(fd_close) int dir = -1;
 	CLEANUP(fd_close) int fd = -1;
@@ -73,16 +73,17 @@ int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *w
 		err = open_file(dir, name, &fd);
 	if (err < 0)
 		return err;
-	*waited = false;
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -errno;
-		*waited = true;
-		if (clock_ms() >= deadline_ms)
+		if (clock_ms() >= deadline_ms) {
+			*lock = (struct lock){ .fd = fd, .held = false };
+			fd = -1;
 			return -ETIMEDOUT;
+		}
 		poll(NULL, 0, LOOK_AGAIN_MS);
 	}
-	lock->fd = fd;
+	*lock = (struct lock){ .fd = fd, .held = true };
 	fd = -1;
 	return 0;
 }
@@ -90,8 +91,9 @@ int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *w
 void lock_drop(struct lock *lock)
 {
 	/* unlocked by hand: a child may have inherited the descriptor */
-	if (lock->fd >= 0)
+	if (lock->held)
 		flock(lock->fd, LOCK_UN);
+	lock->held = false;
 	fd_close(&lock->fd);
 }
 

@@ -60,9 +60,7 @@ static bool is_here(const struct truth *truth, const struct facts *facts, struct
 
 	for (size_t i = 0; truth->where == TRUTH_LOOK && !here && i < truth->ip_count; i++)
 		here = plan_is_local(facts, &truth->ips[i]);
-	if (truth->master.host[0] == '\0')
-		line_add(&plan->reason, "by hand");
-	else
+	if (truth->master.host[0] != '\0')
 		line_add(&plan->reason, "the master is %s, %s",
 			 endpoint_text(&truth->master, master),
 			 here ? "this host" : "another host");
@@ -123,7 +121,7 @@ static int choose_link(const struct master *master, const struct vip *vip,
 		if (link == NULL)
 			link = link_of_subnet(vip, facts);
 		if (link == NULL)
-			return why_set(why, -ENODEV, "no interface of this host is in the subnet of %s: "
+			return why_set(why, -EINVAL, "no interface of this host is in the subnet of %s: "
 				       "set interface = in [%s]", ip_text(&vip->ip, text), master->name);
 	}
 	if ((link->flags & IFF_UP) == 0)
@@ -300,4 +298,27 @@ void plan_free(struct plan *plan)
 	free(plan->steps);
 	plan->steps = NULL;
 	plan->step_count = 0;
+}
+
+bool plan_changes(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->step_count; i++)
+		if (plan->steps[i].kind != STEP_ANNOUNCE)
+			return true;
+	return false;
+}
+
+void plan_quiet(struct plan *plan)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < plan->step_count; i++) {
+		const struct step *step = &plan->steps[i];
+
+		if (step->kind != STEP_ANNOUNCE ||
+		    (kept > 0 && plan->steps[kept - 1].kind == STEP_ADD &&
+		     plan->steps[kept - 1].vip == step->vip))
+			plan->steps[kept++] = *step;
+	}
+	plan->step_count = kept;
 }

@@ -16,15 +16,15 @@
 #include <unistd.h>
 
 /* What the child writes: a pipe takes it whole (POSIX: up to PIPE_BUF, 512). */
-struct answer {
+struct lookup {
 	int error;		/* -errno, or 0 */
 	uint32_t count;
 	struct ip ips[RESOLVED_MAX];
 };
 
-_Static_assert(sizeof(struct answer) <= 512, "one write to a pipe");
+_Static_assert(sizeof(struct lookup) <= 512, "one write to a pipe");
 
-static void look_up(const char *name, struct answer *answer)
+static void look_up(const char *name, struct lookup *answer)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list, *a;
 	int err = getaddrinfo(name, NULL, &hints, &list);
@@ -51,7 +51,7 @@ static void look_up(const char *name, struct answer *answer)
 		answer->error = -ENOENT;
 }
 
-static int hear(int fd, double deadline, struct answer *answer)
+static int hear(int fd, double deadline, struct lookup *answer)
 {
 	for (;;) {
 		struct pollfd wait = { .fd = fd, .events = POLLIN };
@@ -73,7 +73,7 @@ static int hear(int fd, double deadline, struct answer *answer)
 int resolve_host(const char *name, int timeout_ms, struct ip *out, size_t max)
 {
 	double deadline = clock_ms() + timeout_ms;
-	struct answer answer = { 0 };
+	struct lookup answer = { 0 };
 	CLEANUP(fd_close) int reader = -1;
 	int pipes[2];
 	pid_t child;

@@ -107,12 +107,20 @@ bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen);
 /* 127.0.0.0/8 (RFC 1122 section 3.2.1.3) or ::1 (RFC 4291 section 2.5.3). */
 bool ip_is_loopback(const struct ip *ip);
 
-/* A host as Sentinel names it: an address, or a name still to be resolved. */
+/*
+ * A host as Sentinel names it: an address, or a name; or where a Sentinel
+ * listens, which may be a unix socket.
+ */
 struct endpoint {
-	char host[HOST_SIZE];
-	struct ip ip;		/* AF_UNSPEC when `host` is a name or empty */
+	char host[HOST_SIZE];	/* with port 0: the path of a unix socket */
+	struct ip ip;		/* AF_UNSPEC while `host` is a name that was not resolved */
 	uint16_t port;
 };
+
+/* From the two words that Sentinel gives; false when they cannot be that. */
+bool endpoint_make(const char *host, const char *port, struct endpoint *out);
+/* The same port, and the same address or, while one is not known, the same name. */
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 
 /* "10.0.0.2:6379", "[fd00::2]:6379", "redis-2:6379" */
 const char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE]);
@@ -161,6 +169,10 @@ struct master {
 	char interface[INTERFACE_SIZE];	/* empty: not configured */
 	struct schedule announce;
 	char *self;			/* names of this host, space between; or NULL */
+	struct endpoint sentinel;	/* the one that is asked first */
+	char *user, *password;		/* for every Sentinel; NULL: none */
+	bool verify;			/* ask before following Sentinel's arguments */
+	bool fence;			/* sync lets go of the VIP where no majority is heard */
 	struct vip *vips;
 	size_t vip_count;
 };
@@ -184,6 +196,12 @@ const struct master *config_owner(const struct config *config, const struct ip *
 /* Whether `host` is one of the master's `self` names (case does not matter). */
 bool config_is_self(const struct master *master, const char *host);
 
+/*
+ * The text of a file that nobody but root and the caller could have written, with
+ * `private` that others cannot read either.  The caller frees *text.
+ */
+int config_text(const char *path, bool private, char **text, struct why *why);
+
 /* Floor 1: keys.c ------------------------------------------------------ */
 
 /*
@@ -193,6 +211,11 @@ bool config_is_self(const struct master *master, const char *host);
  */
 int keys_set(const char *name, const char *value, bool in_section, unsigned *seen,
 	     struct master *master, struct why *why);
+/* What holds when the file says nothing. */
+void keys_default(struct master *master);
+/* After a copy of the defaults: owns what they point to.  False without memory. */
+bool keys_inherit(struct master *master);
+void keys_free(struct master *master);
 
 /* Floor 1: resolve.c --------------------------------------------------- */
 
@@ -215,20 +238,62 @@ int resolve_host(const char *name, int timeout_ms, struct ip *out, size_t max);
 #define LOCK_DIR "/run/sentinel-vip"
 
 struct lock {
-	int fd;			/* -1: not held */
+	int fd;			/* -1: the file could not be had */
+	bool held;
 };
 
 /*
  * Waits until the deadline (clock_ms) at the longest.  -ETIMEDOUT when another
- * run kept it, another -errno when the directory or the file cannot be had.
- * Sets *waited to whether another run held it at first.
+ * run kept it: then the file is open all the same, for its number.  Another -errno
+ * when the directory or the file cannot be had.
  */
-int lock_take(const char *master, double deadline_ms, struct lock *lock, bool *waited);
+int lock_take(const char *master, double deadline_ms, struct lock *lock);
 void lock_drop(struct lock *lock);
-/* The number in the file that is held; 0 when there is none yet. */
+/* The number in the file; 0 when there is none yet. */
 uint64_t lock_number(const struct lock *lock);
 /* Raises it by one and returns the new one, 0 when it cannot be written. */
 uint64_t lock_raise(const struct lock *lock);
+
+/* Floor 1: sentinel.c -------------------------------------------------- */
+
+enum sentinel_question {
+	SENTINEL_ADDRESS,	/* SENTINEL GET-MASTER-ADDR-BY-NAME */
+	SENTINEL_MASTER,	/* SENTINEL MASTER: for its config-epoch */
+	SENTINEL_FELLOWS,	/* SENTINEL SENTINELS */
+};
+
+/* What one Sentinel said. */
+struct answer {
+	enum {
+		ANSWER_NONE,	/* nothing that could be understood; `error` says why */
+		ANSWER_MASTER,
+		ANSWER_UNKNOWN,	/* it knows no such master */
+		ANSWER_DENIED,	/* NOAUTH, WRONGPASS or NOPERM; `error` quotes it */
+	} kind;
+	struct endpoint master;	/* of ANSWER_MASTER; a name is not resolved */
+	char error[64];
+};
+
+struct sentinel;		/* one conversation: a pipeline of questions (hiredis) */
+
+/* Prepares it, with `master`'s user and password; nothing is sent.  -ENOMEM. */
+int sentinel_open(const struct master *master, const struct endpoint *at,
+		  struct sentinel **sentinel);
+void sentinel_close(struct sentinel **sentinel);
+/* Adds a question; *index finds its answer afterwards. */
+int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, const char *master,
+		 size_t *index);
+/* Connects and sends what can be sent without waiting, so that other work goes on. */
+void sentinel_send(struct sentinel *sentinel);
+/* Sends and hears all of them, until all are through or the deadline has come. */
+void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms);
+
+/* Answers to SENTINEL_ADDRESS, to SENTINEL_MASTER and to SENTINEL_FELLOWS. */
+void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer);
+bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch);
+/* The caller frees *fellows; port 0 marks one that cannot be asked.  -EPROTO. */
+int sentinel_fellows(const struct sentinel *sentinel, size_t index, struct endpoint **fellows,
+		     size_t *count);
 
 /* Floor 1: netlink.c --------------------------------------------------- */
 
@@ -398,9 +463,54 @@ bool arp_works_on(const struct link *link);
  */
 int arp_announce(int fd, const struct link *link, const struct ip *vip);
 
-/* Floor 3: plan.c ------------------------------------------------------ */
+/* Floor 1: tcp.c ------------------------------------------------------- */
 
-/* Who is master, and how this host knows. */
+/*
+ * TCP connections of this network namespace, over inet_diag (sock_diag(7), libmnl).
+ * A connection is any socket but a listener whose local address is the VIP; IPv4
+ * connections of an IPv6 listener (v4-mapped) are IPv4's.  Every call is bounded by
+ * the deadline (clock_ms).
+ */
+
+/* connections[i] gets the number of those on ips[i]. */
+int tcp_count(const struct ip *ips, size_t count, double deadline_ms, size_t connections[]);
+/*
+ * Destroys them (SOCK_DESTROY), so that each peer is sent a reset: only while the
+ * address still stands, since afterwards the reset cannot leave.  *destroyed gets how many.
+ * -EOPNOTSUPP where the kernel was built without CONFIG_INET_DIAG_DESTROY,
+ * -EPERM without CAP_NET_ADMIN.
+ */
+int tcp_destroy(const struct ip *ips, size_t count, double deadline_ms, size_t *destroyed);
+/* Whether somebody listens at the port on the wildcard of the family, on a wildcard that
+ * takes both, or on the address itself. */
+int tcp_listens(const struct ip *ip, uint16_t port, double deadline_ms, bool *listens);
+
+/* Floor 1: probe.c ----------------------------------------------------- */
+
+/* Who answers for an address on a link. */
+struct holder {
+	struct ip ip;
+	uint8_t mac[ETH_ALEN];
+};
+
+/* A packet socket that hears ARP and neighbour discovery on one link, nonblocking. */
+int probe_open(const struct link *link, int *fd);
+/*
+ * Asks the link who has the address: an ARP probe with sender 0 (RFC 5227 section 2.1.1),
+ * or a neighbour solicitation from :: to the solicited-node address (RFC 4862
+ * section 5.4.2).  The host itself does not hear it.
+ */
+int probe_send(int fd, const struct link *link, const struct ip *ip);
+/*
+ * Takes what was heard: 1 and a holder when a frame says that another MAC than the
+ * link's has one of the addresses; 0 when there is nothing more to be heard now.
+ */
+int probe_hear(int fd, const struct link *link, const struct ip *ips, size_t count,
+	       struct holder *holder);
+
+/* Floor 2: truth.c ----------------------------------------------------- */
+
+/* Who is master. */
 struct truth {
 	enum { TRUTH_ELSEWHERE, TRUTH_HERE, TRUTH_LOOK } where;	/* LOOK: `ips` decide */
 	struct endpoint master;		/* empty when a person said claim or release */
@@ -408,6 +518,48 @@ struct truth {
 	size_t ip_count;
 	struct ip from;			/* the old master's; AF_UNSPEC if not known */
 };
+
+/*
+ * What is true when `at` is the master: from its address; from `self` without a
+ * resolver; else from the resolver, `timeout_ms` at most.  -errno as resolve_host().
+ */
+int truth_of(const struct master *master, const struct endpoint *at, int timeout_ms,
+	     struct truth *truth, struct why *why);
+
+/* What one Sentinel of those that watch a master said. */
+struct vote {
+	struct endpoint sentinel;
+	struct answer answer;
+	bool has_epoch;
+	uint64_t epoch;		/* config-epoch: each failover has a higher one */
+};
+
+/* All known Sentinels of a master; the local one is the first. */
+struct council {
+	struct vote *votes;
+	size_t count;
+};
+
+/*
+ * Asks the masters' local Sentinels who their fellows are, then all of these at
+ * once, until the deadline (clock_ms).  councils[i] is of masters[i], and to be
+ * freed by council_free().  -ENOMEM; whoever did not answer is a vote that says so.
+ */
+int council_ask(const struct master *const masters[], size_t count, double deadline_ms,
+		struct council councils[]);
+void council_free(struct council *council);
+
+/*
+ * Sentinel's own rule: when a majority of all known Sentinels has answered, the
+ * answer with the highest config-epoch.  False when there is no majority, or when two
+ * addresses stand at the highest epoch.  With `but_local` the local one counts
+ * among those known but is not listened to.  Pure.
+ */
+bool council_decide(const struct council *council, bool but_local, struct endpoint *master);
+/* "127.0.0.1:26379: 10.0.0.1:6379 (epoch 3), 10.0.0.2:26379: it did not answer in time" */
+void council_tell(const struct council *council, struct line *line);
+
+/* Floor 3: plan.c ------------------------------------------------------ */
 
 enum step_kind { STEP_DELETE, STEP_ADD, STEP_ANNOUNCE };
 
@@ -440,6 +592,10 @@ int plan_make(const struct config *config, const struct master *master,
 void plan_free(struct plan *plan);
 /* Whether the address is one of this network namespace's own. */
 bool plan_is_local(const struct facts *facts, const struct ip *ip);
+/* Whether it adds or deletes anything. */
+bool plan_changes(const struct plan *plan);
+/* Leaves out announcements of what is not added. */
+void plan_quiet(struct plan *plan);
 
 /* Floor 4: apply.c ----------------------------------------------------- */
 
@@ -487,5 +643,84 @@ int announce_detach(int packet, const struct master *master, const struct plan *
  * MAX_NEIGHBOR_ADVERTISEMENT, RetransTimer).
  */
 int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n);
+
+/* Floor 5: run.c ------------------------------------------------------- */
+
+/* One run for one master; every way in goes through these. */
+struct run {
+	const struct config *config;
+	const struct master *master;
+	struct truth truth;
+	struct netlink *netlink;
+	struct facts facts;
+	struct plan plan;
+	struct lock lock;
+	int packet;
+	bool verified;		/* a Sentinel has said who is master */
+	bool applied;		/* the kernel may have been changed */
+	struct line note;	/* what came between the arguments and the truth */
+	struct outcome outcome;
+	struct why why;
+};
+
+void run_begin(struct run *run, const struct config *config, const struct master *master);
+/* The run began earlier, with something that took until now. */
+void run_measure(struct run *run, double begun_ms, const char *name);
+void run_free(struct run *run);
+
+/* The whole of Sentinel's call, of a person's claim or release; -errno with run->why. */
+int run_event(struct run *run, const struct event *event, bool dry_run);
+int run_by_hand(struct run *run, bool claim, bool dry_run);
+
+/* The parts, for sync: lock, then facts and plan of run->truth, then apply. */
+int run_lock(struct run *run, bool failover);
+int run_plan(struct run *run);
+int run_apply(struct run *run);
+
+/*
+ * Whether the failure may pass by itself and a replay of the same arguments is
+ * safe, because Sentinel could be asked and so will be able to correct them.
+ */
+bool run_may_be_replayed(const struct run *run, int err);
+/* Logs the one line of the run. */
+void run_report(const struct run *run, int err);
+
+/* Floor 6: sync.c ------------------------------------------------------ */
+
+enum verdict {
+	VERDICT_AGREES,		/* this host is as it should be */
+	VERDICT_TRANSIENT,	/* it may be later; try again */
+	VERDICT_PERMANENT,	/* it will not be until somebody mends something */
+};
+
+struct sync_options {
+	bool announce;		/* announce again what stands already */
+	bool dry_run;
+	bool person;		/* somebody watches: say it when there is nothing to do */
+};
+
+/*
+ * Asks all Sentinels of each master who it is and makes this host agree; the
+ * worst verdict of all.  Silent where nothing changes.
+ */
+enum verdict sync_masters(const struct config *config, const struct master *const masters[],
+			  size_t count, const struct sync_options *options);
+
+/* Floor 6: status.c, check.c ------------------------------------------- */
+
+/*
+ * Says for each master who is master, where its VIPs stand and whether that is
+ * right, on stdout, as text or as JSON.  AGREES when all is right, TRANSIENT when
+ * something is not, PERMANENT when it could not be found out.
+ */
+enum verdict status_masters(const struct config *config, const struct master *const masters[],
+			    size_t count, bool json);
+
+/*
+ * Looks for what would break a failover and says the remedy for each finding, on stdout.
+ * AGREES, or TRANSIENT with any that must be mended.
+ */
+enum verdict check_masters(const struct config *config, const char *config_path,
+			   const struct master *const masters[], size_t count);
 
 #endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One run for one master: the lock, the question to Sentinel, the kernel's facts,
+ * the plan, its execution, and the line that says it all.  It chooses no exit status.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+enum {
+	DEADLINE_MS = 10000,	/* for the kernel; for the lock, where a person waits */
+	RESOLVE_MS = 2000,
+	QUESTION_MS = 300,	/* for the local Sentinel, connect included */
+	LOCK_EVENT_MS = 300,	/* for the lock, in a failover */
+	COUNCIL_MS = 1000,	/* for all Sentinels */
+};
+
+void run_begin(struct run *run, const struct config *config, const struct master *master)
+{
+	*run = (struct run){ .config = config, .master = master, .packet = -1, .lock.fd = -1 };
+	run->outcome.begun_ms = run->outcome.lap_ms = clock_ms();
+}
+
+void run_measure(struct run *run, double begun_ms, const char *name)
+{
+	run->outcome.begun_ms = run->outcome.lap_ms = begun_ms;
+	outcome_step(&run->outcome, name);
+}
+
+void run_free(struct run *run)
+{
+	lock_drop(&run->lock);
+	plan_free(&run->plan);
+	facts_free(&run->facts);
+	netlink_close(&run->netlink);
+	fd_close(&run->packet);
+}
+
+static int open_netlink(struct run *run)
+{
+	int err = netlink_open(run->outcome.begun_ms + DEADLINE_MS, &run->netlink);
+
+	if (err == -EAFNOSUPPORT)
+		return why_set(&run->why, err, "AF_NETLINK is forbidden here: add "
+			       "RestrictAddressFamilies=AF_NETLINK AF_PACKET to the unit");
+	if (err < 0)
+		return why_set(&run->why, err, "cannot open rtnetlink: %s", strerror(-err));
+	return 0;
+}
+
+/* Before anything is changed: a claim that cannot announce is none. */
+static int open_packet(struct run *run)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < run->plan.step_count && run->packet < 0 && err == 0; i++)
+		if (run->plan.steps[i].kind == STEP_ANNOUNCE)
+			err = arp_open(&run->packet);
+	if (err == -EPERM || err == -EACCES)
+		return why_set(&run->why, err, "may not announce: CAP_NET_RAW is missing; run as root, "
+			       "or give the unit AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW");
+	if (err == -EAFNOSUPPORT)
+		return why_set(&run->why, err, "AF_PACKET is forbidden here: add "
+			       "RestrictAddressFamilies=AF_NETLINK AF_PACKET to the unit");
+	if (err < 0)
+		return why_set(&run->why, err, "cannot open a packet socket: %s", strerror(-err));
+	return 0;
+}
+
+/* Without a lock to be had a failover goes on: a VIP that does not move is worse. */
+int run_lock(struct run *run, bool failover)
+{
+	double deadline = clock_ms() + (failover ? LOCK_EVENT_MS : DEADLINE_MS);
+	int err = lock_take(run->master->name, deadline, &run->lock);
+
+	outcome_step(&run->outcome, "lock");
+	if (err == -ETIMEDOUT && failover) {
+		line_add(&run->outcome.warning, "; another run kept the lock for %d ms: gone on without",
+			 LOCK_EVENT_MS);
+		return 0;
+	}
+	if (err == -ETIMEDOUT)
+		return why_set(&run->why, err, "another run for this master has held the lock for "
+			       "%d s: see \"ps -C sentinel-vip\"", DEADLINE_MS / 1000);
+	if (err < 0)
+		line_add(&run->outcome.warning, "; not locked: %s: %s", LOCK_DIR, strerror(-err));
+	return 0;
+}
+
+static int gather(struct run *run)
+{
+	int err = run->netlink == NULL ? open_netlink(run) : 0;
+
+	if (err < 0)
+		return err;
+	facts_free(&run->facts);
+	err = facts_gather(run->netlink, run->master, run->truth.ips, run->truth.ip_count,
+			   &run->facts);
+	outcome_step(&run->outcome, "facts");
+	if (err < 0)
+		return why_set(&run->why, err, "cannot ask the kernel for its addresses: %s",
+			       strerror(-err));
+	return 0;
+}
+
+static int make_plan(struct run *run)
+{
+	plan_free(&run->plan);
+	return plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
+}
+
+int run_plan(struct run *run)
+{
+	int err = gather(run);
+
+	return err < 0 ? err : make_plan(run);
+}
+
+int run_apply(struct run *run)
+{
+	uint64_t number;
+	int err = open_packet(run);
+
+	if (err < 0)
+		return err;
+	number = lock_raise(&run->lock);	/* silences older announcers */
+	run->applied = true;
+	err = apply_plan(run->netlink, run->packet, &run->plan, &run->outcome, &run->why);
+	if (err < 0)
+		return err;
+	err = announce_detach(run->packet, run->master, &run->plan, number);
+	if (err < 0)
+		line_add(&run->outcome.warning, "; announced only once: %s", strerror(-err));
+	return 0;
+}
+
+static int finish(struct run *run, bool dry_run)
+{
+	return dry_run ? apply_print(run->master, &run->plan) : run_apply(run);
+}
+
+int run_by_hand(struct run *run, bool claim, bool dry_run)
+{
+	int err = dry_run ? 0 : run_lock(run, false);
+
+	run->truth.where = claim ? TRUTH_HERE : TRUTH_ELSEWHERE;
+	line_add(&run->note, "by hand");
+	if (err == 0)
+		err = run_plan(run);
+	return err == 0 ? finish(run, dry_run) : err;
+}
+
+/* Sentinel's call ------------------------------------------------------ */
+
+static void close_sentinel(struct sentinel **s)
+{
+	sentinel_close(s);
+}
+
+/* Sends the question; the answer is heard after the kernel was asked. */
+static int send_question(struct run *run, struct sentinel **s, size_t *index)
+{
+	int err;
+
+	if (!run->master->verify)
+		return 0;
+	err = sentinel_open(run->master, &run->master->sentinel, s);
+	if (err == 0)
+		err = sentinel_ask(*s, SENTINEL_ADDRESS, run->master->name, index);
+	if (err < 0)
+		return why_set(&run->why, err, "out of memory");
+	sentinel_send(*s);
+	return 0;
+}
+
+/* Sentinel cannot be asked, or does not say: the arguments are all there is. */
+static void go_unverified(struct run *run, const struct answer *answer)
+{
+	char at[ENDPOINT_TEXT_SIZE];
+
+	line_add(&run->outcome.warning, "; unverified: %s: %s%s",
+		 endpoint_text(&run->master->sentinel, at), answer->error,
+		 answer->kind == ANSWER_DENIED ? "; name a file with the password in sentinel-auth =" :
+		 "");
+}
+
+/* What the local Sentinel says outranks what it, or another, said when it called. */
+static int weigh(struct run *run, const struct event *event, const struct answer *answer)
+{
+	char ours[ENDPOINT_TEXT_SIZE], theirs[ENDPOINT_TEXT_SIZE];
+
+	switch (answer->kind) {
+	case ANSWER_UNKNOWN:
+		return why_set(&run->why, -ENOENT, "Sentinel at %s does not know %s: correct sentinel = "
+			       "or the master's name",
+			       endpoint_text(&run->master->sentinel, theirs), run->master->name);
+	case ANSWER_MASTER:
+		run->verified = true;
+		if (endpoint_equal(&answer->master, &event->to))
+			return truth_of(run->master, &event->to, RESOLVE_MS, &run->truth, &run->why);
+		line_add(&run->note, "arguments are stale: they say %s, Sentinel says %s",
+			 endpoint_text(&event->to, ours), endpoint_text(&answer->master, theirs));
+		return truth_of(run->master, &answer->master, RESOLVE_MS, &run->truth, &run->why);
+	default:
+		if (run->master->verify)
+			go_unverified(run, answer);
+		return truth_of(run->master, &event->to, RESOLVE_MS, &run->truth, &run->why);
+	}
+}
+
+/*
+ * From and to are the same when this Sentinel could not resolve the new master's
+ * name: it has the new epoch and the old address.  Its fellows know better.
+ */
+static int ask_the_others(struct run *run, const struct event *event)
+{
+	struct council council;
+	struct endpoint master;
+	char text[ENDPOINT_TEXT_SIZE];
+	bool known;
+	int err = council_ask(&run->master, 1, clock_ms() + COUNCIL_MS, &council);
+
+	if (err < 0)
+		return why_set(&run->why, err, "out of memory");
+	known = council_decide(&council, true, &master);
+	council_free(&council);
+	outcome_step(&run->outcome, "ask");
+	if (!known)
+		return why_set(&run->why, -ENOENT, "from and to are both %s: this Sentinel cannot resolve "
+			       "the new master's name, and no majority of the others says who it is; "
+			       "put the name into /etc/hosts", endpoint_text(&event->to, text));
+	run->verified = true;
+	line_add(&run->note, "from and to are the same, so the other Sentinels were asked");
+	return truth_of(run->master, &master, RESOLVE_MS, &run->truth, &run->why);
+}
+
+static int find_truth(struct run *run, const struct event *event)
+{
+	CLEANUP(close_sentinel) struct sentinel *sentinel = NULL;
+	double deadline = clock_ms() + QUESTION_MS;
+	struct answer answer = { .kind = ANSWER_NONE };
+	size_t index = 0;
+	int err = send_question(run, &sentinel, &index);
+
+	/* meanwhile the kernel, as if the arguments were right */
+	if (err == 0 && event->to.ip.family != AF_UNSPEC) {
+		run->truth.ips[0] = event->to.ip;
+		run->truth.ip_count = 1;
+		err = gather(run);
+	}
+	if (err < 0)
+		return err;
+	if (sentinel != NULL) {
+		sentinel_hear(&sentinel, 1, deadline);
+		sentinel_address(sentinel, index, &answer);
+		outcome_step(&run->outcome, "ask");
+	}
+	return weigh(run, event, &answer);
+}
+
+int run_event(struct run *run, const struct event *event, bool dry_run)
+{
+	int err = dry_run ? 0 : run_lock(run, true);
+
+	run->truth.from = event->from.ip;
+	if (err == 0)
+		err = run->master->verify && endpoint_equal(&event->from, &event->to) ?
+			ask_the_others(run, event) : find_truth(run, event);
+	/* the facts hold when they were gathered for that very address */
+	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
+			 !ip_equal(&run->truth.ips[0], &event->to.ip)))
+		err = gather(run);
+	if (err == 0)
+		err = make_plan(run);
+	return err == 0 ? finish(run, dry_run) : err;
+}
+
+/* Reporting ------------------------------------------------------------ */
+
+bool run_may_be_replayed(const struct run *run, int err)
+{
+	return run->verified && (err == -ENODEV || err == -ENETDOWN || err == -EAGAIN ||
+				 err == -EBUSY || err == -EINTR || err == -ENOBUFS ||
+				 err == -ETIMEDOUT || err == -EHOSTUNREACH);
+}
+
+void run_report(const struct run *run, int err)
+{
+	const struct outcome *o = &run->outcome;
+	struct line line = { 0 }, warning = run->plan.warning;
+	int priority = o->done.length > 0 ? LOG_NOTICE : LOG_INFO;
+	bool undecided = err == -EAGAIN && !run->verified;
+
+	line_add(&warning, "%s", o->warning.text);
+	line_add(&line, "%s: ", run->master->name);
+	if (err < 0) {
+		priority = undecided ? LOG_WARNING : LOG_ERR;
+		line_add(&line, "%s: %s", run->applied ? "failed" : undecided ? "undecided" : "refused",
+			 run->why.text);
+		if (o->done.length > 0)
+			line_add(&line, "; before that: %s", o->done.text);
+	} else {
+		line_add(&line, "%s", o->done.length > 0 ? o->done.text : "nothing to do");
+	}
+	if (run->plan.reason.length > 0)
+		line_add(&line, "; %s%s", run->plan.reason.text,
+			 run->verified && run->note.length == 0 ? ", as Sentinel says" : "");
+	if (run->note.length > 0)
+		line_add(&line, "; %s", run->note.text);
+	if (warning.length > 0) {
+		if (priority > LOG_WARNING)
+			priority = LOG_WARNING;
+		/* each begins with "; " */
+		line_add(&line, "; WARNING: %s", warning.text + 2);
+	}
+	line_add(&line, " (%s%s%.2f ms)", o->steps.text, o->steps.length > 0 ? "; " : "",
+		 clock_ms() - o->begun_ms);
+	log_send(priority, line.text);
+}

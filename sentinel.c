@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Conversations with Sentinels: questions in one pipeline, answers until a
+ * deadline, many Sentinels at once.  hiredis writes the questions and reads the
+ * answers; the socket is ours, since its deadline must hold for the whole and not
+ * for each read.  What the answers mean for this host is truth.c's affair.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	ANSWER_BYTES_MAX = 4 << 20,	/* a hundred masters with ten Sentinels are 600 kB */
+	ARRAY_DIGITS_MAX = 5,		/* no array of ours has 100,000 elements */
+	RESOLVE_MS = 300,
+};
+
+struct sentinel {
+	struct endpoint at;
+	int fd;
+	char *out;		/* the questions */
+	size_t out_size, out_sent;
+	redisReader *reader;
+	redisReply **replies;
+	size_t asked, heard;
+	size_t bytes;
+	char last_byte;		/* heard; '\n' before the first */
+	unsigned array_digits;	/* 0: not in the head of an array */
+	bool over;		/* all heard, or given up */
+	char error[64];		/* why it was given up; empty when not */
+};
+
+static void give_up(struct sentinel *s, const char *error)
+{
+	if (s->error[0] == '\0')
+		snprintf(s->error, sizeof(s->error), "%s", error);
+	s->over = true;
+	fd_close(&s->fd);
+}
+
+static int say(struct sentinel *s, int argc, const char **argv)
+{
+	char *command, *moved;
+	int size = redisFormatCommandArgv(&command, argc, argv, NULL);
+
+	if (size < 0)
+		return -ENOMEM;
+	moved = realloc(s->out, s->out_size + (size_t)size);
+	if (moved != NULL) {
+		memcpy(moved + s->out_size, command, (size_t)size);
+		s->out = moved;
+		s->out_size += (size_t)size;
+		s->asked++;
+	}
+	free(command);
+	return moved != NULL ? 0 : -ENOMEM;
+}
+
+static int authenticate(struct sentinel *s, const struct master *master)
+{
+	const char *with_user[] = { "AUTH", master->user, master->password };
+	const char *plain[] = { "AUTH", master->password };
+
+	if (master->password == NULL)
+		return 0;
+	return master->user != NULL ? say(s, 3, with_user) : say(s, 2, plain);
+}
+
+int sentinel_open(const struct master *master, const struct endpoint *at,
+		  struct sentinel **sentinel)
+{
+	struct sentinel *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->at = *at;
+	s->fd = -1;
+	s->last_byte = '\n';
+	s->reader = redisReaderCreate();
+	if (s->reader == NULL || authenticate(s, master) < 0) {
+		sentinel_close(&s);
+		return -ENOMEM;
+	}
+	*sentinel = s;
+	return 0;
+}
+
+void sentinel_close(struct sentinel **sentinel)
+{
+	struct sentinel *s = *sentinel;
+
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->heard; i++)
+		freeReplyObject(s->replies[i]);
+	free(s->replies);
+	if (s->reader != NULL)
+		redisReaderFree(s->reader);
+	free(s->out);
+	fd_close(&s->fd);
+	free(s);
+	*sentinel = NULL;
+}
+
+int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, const char *master,
+		 size_t *index)
+{
+	static const char *const names[] = {
+		[SENTINEL_ADDRESS] = "GET-MASTER-ADDR-BY-NAME",
+		[SENTINEL_MASTER] = "MASTER",
+		[SENTINEL_FELLOWS] = "SENTINELS",
+	};
+	const char *words[] = { "SENTINEL", names[question], master };
+	int err = say(sentinel, 3, words);
+
+	if (err == 0)
+		*index = sentinel->asked - 1;
+	return err;
+}
+
+/* The socket ----------------------------------------------------------- */
+
+static socklen_t socket_address(const struct endpoint *at, const struct ip *ip,
+				struct sockaddr_storage *out)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)out;
+	struct sockaddr_in *in = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (at->port == 0) {
+		un->sun_family = AF_UNIX;
+		snprintf(un->sun_path, sizeof(un->sun_path), "%.*s",
+			 (int)sizeof(un->sun_path) - 1, at->host);
+		return sizeof(*un);
+	}
+	if (ip->family == AF_INET) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(at->port);
+		in->sin_addr = ip->in;
+		return sizeof(*in);
+	}
+	in6->sin6_family = AF_INET6;
+	in6->sin6_port = htons(at->port);
+	in6->sin6_addr = ip->in6;
+	return sizeof(*in6);
+}
+
+static void reach(struct sentinel *s)
+{
+	struct sockaddr_storage address;
+	struct ip ip = s->at.ip;
+	socklen_t size;
+
+	if (s->at.port != 0 && ip.family == AF_UNSPEC) {
+		/* RFC 6761 section 6.3: localhost needs no resolver */
+		if (strcasecmp(s->at.host, "localhost") == 0)
+			ip_parse("127.0.0.1", &ip);
+		else if (resolve_host(s->at.host, RESOLVE_MS, &ip, 1) < 0) {
+			give_up(s, "its name does not resolve");
+			return;
+		}
+	}
+	size = socket_address(&s->at, &ip, &address);
+	s->fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (s->fd < 0 || (connect(s->fd, (struct sockaddr *)&address, size) < 0 &&
+			  errno != EINPROGRESS))
+		give_up(s, strerror(errno));
+}
+
+static void send_on(struct sentinel *s)
+{
+	while (!s->over && s->out_sent < s->out_size) {
+		ssize_t n = send(s->fd, s->out + s->out_sent, s->out_size - s->out_sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOTCONN))
+			return;
+		if (n < 0)
+			give_up(s, strerror(errno));
+		else
+			s->out_sent += (size_t)n;
+	}
+}
+
+void sentinel_send(struct sentinel *sentinel)
+{
+	if (sentinel->fd < 0 && !sentinel->over)
+		reach(sentinel);
+	send_on(sentinel);
+}
+
+/* Answers -------------------------------------------------------------- */
+
+/*
+ * "*1000000" makes the reader allocate before anything came.  Such a line cannot be
+ * in what a Sentinel says of itself, so it is not worth reading on.
+ */
+static bool is_absurd(struct sentinel *s, const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		bool digit = bytes[i] >= '0' && bytes[i] <= '9';
+
+		if (bytes[i] == '*' && s->last_byte == '\n')
+			s->array_digits = 1;
+		else if (s->array_digits > 0)
+			s->array_digits = digit ? s->array_digits + 1 : 0;
+		if (s->array_digits > 1 + ARRAY_DIGITS_MAX)
+			return true;
+		s->last_byte = bytes[i];
+	}
+	return false;
+}
+
+static int keep(struct sentinel *s, redisReply *reply)
+{
+	redisReply **moved = reallocarray(s->replies, s->heard + 1, sizeof(*moved));
+
+	if (moved == NULL)
+		return -ENOMEM;
+	s->replies = moved;
+	s->replies[s->heard++] = reply;
+	return 0;
+}
+
+static void take_replies(struct sentinel *s)
+{
+	while (!s->over) {
+		void *reply = NULL;
+
+		if (redisReaderGetReply(s->reader, &reply) != REDIS_OK) {
+			give_up(s, "it does not speak as a Sentinel");
+			return;
+		}
+		if (reply == NULL)
+			return;
+		if (keep(s, reply) < 0) {
+			freeReplyObject(reply);
+			give_up(s, "out of memory");
+		}
+		if (s->heard == s->asked) {
+			s->over = true;
+			fd_close(&s->fd);
+		}
+	}
+}
+
+static void hear_on(struct sentinel *s)
+{
+	char bytes[16384];
+	ssize_t n;
+
+	while (!s->over) {
+		n = recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0) {
+			give_up(s, n == 0 ? "it closed the connection" : strerror(errno));
+			return;
+		}
+		s->bytes += (size_t)n;
+		if (s->bytes > ANSWER_BYTES_MAX || is_absurd(s, bytes, (size_t)n)) {
+			give_up(s, "it does not speak as a Sentinel");
+			return;
+		}
+		if (redisReaderFeed(s->reader, bytes, (size_t)n) != REDIS_OK)
+			give_up(s, "out of memory");
+		take_replies(s);
+	}
+}
+
+void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms)
+{
+	struct pollfd *polls = calloc(count + 1, sizeof(*polls));
+	size_t open = count;
+
+	for (size_t i = 0; polls != NULL && i < count; i++)
+		sentinel_send(sentinels[i]);
+	while (polls != NULL && clock_ms() < deadline_ms) {
+		open = 0;
+		for (size_t i = 0; i < count; i++) {
+			struct sentinel *s = sentinels[i];
+
+			polls[i].fd = s->over ? -1 : s->fd;
+			polls[i].events = s->out_sent < s->out_size ? POLLIN | POLLOUT : POLLIN;
+			open += !s->over;
+		}
+		if (open == 0 || poll(polls, count, clock_left(deadline_ms)) <= 0) {
+			if (open == 0)
+				break;
+			continue;
+		}
+		for (size_t i = 0; i < count; i++)
+			if (polls[i].fd >= 0 && polls[i].revents != 0) {
+				send_on(sentinels[i]);
+				hear_on(sentinels[i]);
+			}
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!sentinels[i]->over)
+			give_up(sentinels[i], polls == NULL ? "out of memory" : "it did not answer in time");
+	free(polls);
+}
+
+/* Meaning -------------------------------------------------------------- */
+
+static const redisReply *reply_at(const struct sentinel *s, size_t index)
+{
+	return index < s->heard ? s->replies[index] : NULL;
+}
+
+static bool is_text(const redisReply *r)
+{
+	return r->type == REDIS_REPLY_STRING && strlen(r->str) == r->len;
+}
+
+static bool is_denial(const char *error)
+{
+	return strncmp(error, "NOAUTH", 6) == 0 || strncmp(error, "WRONGPASS", 9) == 0 ||
+		strncmp(error, "NOPERM", 6) == 0;
+}
+
+/* What there is when there is no usable answer. */
+static void say_why_not(const struct sentinel *s, const redisReply *r, struct answer *answer)
+{
+	answer->kind = ANSWER_NONE;
+	if (r == NULL) {
+		snprintf(answer->error, sizeof(answer->error), "%s", s->error);
+	} else if (r->type == REDIS_REPLY_ERROR) {
+		answer->kind = is_denial(r->str) ? ANSWER_DENIED : ANSWER_NONE;
+		snprintf(answer->error, sizeof(answer->error), "%.60s", r->str);
+		answer->error[strcspn(answer->error, "\r\n")] = '\0';
+	} else {
+		snprintf(answer->error, sizeof(answer->error), "it does not speak as a Sentinel");
+	}
+}
+
+void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer)
+{
+	const redisReply *r = reply_at(sentinel, index);
+
+	*answer = (struct answer){ .kind = ANSWER_NONE };
+	if (r != NULL && (r->type == REDIS_REPLY_NIL ||
+			  (r->type == REDIS_REPLY_ARRAY && r->elements == 0))) {
+		answer->kind = ANSWER_UNKNOWN;
+		return;
+	}
+	if (r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements == 2 &&
+	    is_text(r->element[0]) && is_text(r->element[1]) &&
+	    endpoint_make(r->element[0]->str, r->element[1]->str, &answer->master)) {
+		answer->kind = ANSWER_MASTER;
+		return;
+	}
+	say_why_not(sentinel, r, answer);
+}
+
+/* SENTINEL MASTER and each of SENTINEL SENTINELS: names and values in turn. */
+static const char *field(const redisReply *r, const char *name)
+{
+	if (r == NULL || r->type != REDIS_REPLY_ARRAY)
+		return NULL;
+	for (size_t i = 0; i + 1 < r->elements; i += 2)
+		if (is_text(r->element[i]) && is_text(r->element[i + 1]) &&
+		    strcmp(r->element[i]->str, name) == 0)
+			return r->element[i + 1]->str;
+	return NULL;
+}
+
+bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch)
+{
+	const char *text = field(reply_at(sentinel, index), "config-epoch");
+	char *end;
+	uint64_t value;
+
+	if (text == NULL || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*end != '\0' || errno != 0)
+		return false;
+	*epoch = value;
+	return true;
+}
+
+int sentinel_fellows(const struct sentinel *sentinel, size_t index, struct endpoint **fellows,
+		     size_t *count)
+{
+	const redisReply *r = reply_at(sentinel, index);
+	struct endpoint *list;
+	size_t n = 0;
+
+	if (r == NULL || r->type != REDIS_REPLY_ARRAY)
+		return -EPROTO;
+	list = calloc(r->elements + 1, sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->elements; i++) {
+		const char *host = field(r->element[i], "ip"), *port = field(r->element[i], "port");
+
+		/* one that cannot be asked still counts among those that must agree */
+		if (host == NULL || port == NULL || !endpoint_make(host, port, &list[n]))
+			snprintf(list[n].host, sizeof(list[n].host), "?");
+		n++;
+	}
+	*fellows = list;
+	*count = n;
+	return 0;
+}

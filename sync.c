@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sync: the state of this host made to agree with what the Sentinels together say,
+ * for boot, for a timer, for a person in doubt.  It moves nothing on one
+ * Sentinel's word, and nothing that has moved while it was asking.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+enum {
+	COUNCIL_MS = 1000,	/* for all Sentinels to answer */
+	FENCE_MS = 3000,	/* how long a host without a majority keeps its VIPs */
+	FENCE_PAUSE_MS = 300,
+	FOREGROUND_MS = 15000,	/* what is not done by then is the next run's */
+	OVERTAKEN_MAX = 3,
+};
+
+/* What came out for one master. */
+struct matter {
+	const struct master *master;
+	bool known;		/* the Sentinels agree on a master */
+	bool isolated;		/* no truth, VIP here, and fence = majority */
+	enum verdict verdict;
+};
+
+static void worsen(enum verdict *verdict, enum verdict other)
+{
+	if (other > *verdict)
+		*verdict = other;
+}
+
+static enum verdict judge(const struct run *run, int err)
+{
+	if (err == 0)
+		return VERDICT_AGREES;
+	return run_may_be_replayed(run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
+}
+
+static enum verdict finish(struct run *run, int err)
+{
+	run_report(run, err);
+	return judge(run, err);
+}
+
+/* From what they said to run->truth; -EAGAIN when they do not say it. */
+static int take_truth(struct run *run, const struct council *council)
+{
+	struct endpoint master;
+	struct line said = { 0 };
+
+	if (!council_decide(council, false, &master)) {
+		council_tell(council, &said);
+		return why_set(&run->why, -EAGAIN, "no majority of its Sentinels agrees on a master: %s",
+			       said.text);
+	}
+	run->verified = true;
+	return truth_of(run->master, &master, COUNCIL_MS, &run->truth, &run->why);
+}
+
+/*
+ * Asks again under the lock.  A failover's own call does not wait for us: when the
+ * number has been raised meanwhile, what we have heard is older than what it did.
+ */
+static int ask_under_lock(struct run *run, struct council *council)
+{
+	int err = 0;
+
+	for (unsigned tries = 0; tries < OVERTAKEN_MAX; tries++) {
+		uint64_t number = lock_number(&run->lock);
+
+		council_free(council);
+		err = council_ask(&run->master, 1, clock_ms() + COUNCIL_MS, council);
+		if (err < 0)
+			return why_set(&run->why, err, "out of memory");
+		if (lock_number(&run->lock) == number)
+			return 0;
+	}
+	return why_set(&run->why, -EAGAIN, "other runs keep changing this master");
+}
+
+/* A change that the first answers ask for, decided once more and made. */
+static int change(struct run *run, const struct sync_options *options, bool fence)
+{
+	CLEANUP(council_free) struct council council = { 0 };
+	int err = run_lock(run, false);
+
+	if (err == 0)
+		err = ask_under_lock(run, &council);
+	outcome_step(&run->outcome, "ask");
+	if (err < 0)
+		return err;
+	err = take_truth(run, &council);
+	if (err == -EAGAIN && fence && !run->verified) {
+		run->truth = (struct truth){ .where = TRUTH_ELSEWHERE };
+		line_add(&run->note, "fenced: %s", run->why.text);
+		err = 0;
+	}
+	if (err == 0)
+		err = run_plan(run);
+	if (err < 0)
+		return err;
+	if (!options->announce)
+		plan_quiet(&run->plan);
+	return run_apply(run);
+}
+
+/* No truth: nothing moves, but a holder may be cut off. */
+static void without_truth(struct matter *m, struct run *run, const struct sync_options *options)
+{
+	bool holds;
+
+	m->verdict = VERDICT_TRANSIENT;
+	run->truth = (struct truth){ .where = TRUTH_ELSEWHERE };
+	struct why no_truth = run->why;
+
+	holds = run_plan(run) == 0 && plan_changes(&run->plan);
+	plan_free(&run->plan);
+	run->plan = (struct plan){ 0 };
+	run->why = no_truth;
+	m->isolated = holds && m->master->fence && !options->dry_run;
+	if (m->isolated)
+		return;
+	line_add(&run->note, holds ? "the VIP stays here" : "the VIP is not here and stays so");
+	run_report(run, -EAGAIN);
+}
+
+static void settle(struct matter *m, const struct config *config, const struct council *council,
+		   const struct sync_options *options)
+{
+	CLEANUP(run_free) struct run run;
+	int err;
+
+	run_begin(&run, config, m->master);
+	err = take_truth(&run, council);
+	m->known = run.verified;
+	m->isolated = false;
+	if (!run.verified) {
+		without_truth(m, &run, options);
+		return;
+	}
+	if (err == 0)
+		err = run_plan(&run);
+	if (err < 0 || (!options->dry_run && (plan_changes(&run.plan) ||
+			(options->announce && run.plan.step_count > 0)))) {
+		if (err == 0) {
+			run.plan.reason = run.plan.warning = (struct line){ 0 };
+			err = change(&run, options, false);
+		}
+		m->verdict = finish(&run, err);
+		return;
+	}
+	m->verdict = VERDICT_AGREES;
+	if (options->dry_run) {
+		if (!options->announce)
+			plan_quiet(&run.plan);
+		if (apply_print(m->master, &run.plan) < 0)
+			m->verdict = VERDICT_PERMANENT;
+	} else if (options->person) {
+		run_report(&run, 0);
+	}
+}
+
+/* Fencing -------------------------------------------------------------- */
+
+/* Asks for those that are isolated, until they are not or the time is over. */
+static void wait_for_majority(struct matter *matters, size_t count, const struct config *config,
+			      const struct sync_options *options)
+{
+	double deadline = clock_ms() + FENCE_MS;
+
+	while (clock_ms() < deadline) {
+		bool any = false;
+
+		for (size_t i = 0; i < count; i++) {
+			CLEANUP(council_free) struct council council = { 0 };
+			struct endpoint master;
+			double end = clock_ms() + COUNCIL_MS;
+
+			if (!matters[i].isolated)
+				continue;
+			any = true;
+			if (council_ask(&matters[i].master, 1, end < deadline ? end : deadline,
+					&council) == 0 && council_decide(&council, false, &master))
+				settle(&matters[i], config, &council, options);
+		}
+		if (!any)
+			return;
+		poll(NULL, 0, FENCE_PAUSE_MS);
+	}
+	for (size_t i = 0; i < count; i++) {
+		CLEANUP(run_free) struct run run;
+
+		run_begin(&run, config, matters[i].master);
+		if (matters[i].isolated)
+			matters[i].verdict = finish(&run, change(&run, options, true));
+		if (matters[i].isolated)
+			worsen(&matters[i].verdict, VERDICT_TRANSIENT);
+	}
+}
+
+enum verdict sync_masters(const struct config *config, const struct master *const masters[],
+			  size_t count, const struct sync_options *options)
+{
+	struct council *councils = calloc(count + 1, sizeof(*councils));
+	struct matter *matters = calloc(count + 1, sizeof(*matters));
+	double end = clock_ms() + FOREGROUND_MS;
+	enum verdict verdict = VERDICT_AGREES;
+
+	if (councils == NULL || matters == NULL ||
+	    council_ask(masters, count, clock_ms() + COUNCIL_MS, councils) < 0) {
+		log_send(LOG_ERR, "out of memory");
+		free(councils);
+		free(matters);
+		return VERDICT_TRANSIENT;
+	}
+	for (size_t i = 0; i < count; i++) {
+		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT };
+		if (clock_ms() < end)
+			settle(&matters[i], config, &councils[i], options);
+		council_free(&councils[i]);
+	}
+	wait_for_majority(matters, count, config, options);
+	for (size_t i = 0; i < count; i++)
+		worsen(&verdict, matters[i].verdict);
+	free(councils);
+	free(matters);
+	return verdict;
+}
