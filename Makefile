@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 # Plain GNU make.  CC, CFLAGS, CPPFLAGS, LDFLAGS, PREFIX and DESTDIR are yours.
 #
-#   make            the program            make deps      what it needs, from Debian
-#   make check      all tests (as root)    make demo      a failover to look at (as root)
-#   make bench      against the floor and the usual script (as root)
+#   make             the program            make deps       what all this needs, from Debian
+#   make check       all tests, as root     make demo       a failover to look at, as root
+#   make bench       against the floor and the usual script, as root
+#   make asan        the tests once more, under the sanitizers, as root
+#   make lint        man pages, scripts, static analysis
 
 VERSION = 0.1.0
 
@@ -12,54 +14,170 @@ SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DOCDIR = $(PREFIX)/share/doc/sentinel-vip
 COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
+UNITDIR = $(PREFIX)/lib/systemd/system
+SYSCONFDIR = /etc
 
 CFLAGS = -O2 -g
 PKG_CONFIG = pkg-config
 INSTALL = install
 
+# Where objects go, and the program itself: `make asan` names other places.
+O = build
+PROGRAM = sentinel-vip
+
 SOURCES = log.c ip.c event.c config.c keys.c resolve.c lock.c sentinel.c netlink.c vip.c facts.c \
 	arp.c truth.c plan.c apply.c announce.c run.c sync.c reconfig.c
-OBJECTS = $(SOURCES:.c=.o)
+OBJECTS = $(SOURCES:%.c=$(O)/%.o)
 # all of the program but its main(), for the unit tests
-PARTS = $(filter-out reconfig.o,$(OBJECTS))
+PARTS = $(filter-out $(O)/reconfig.o,$(OBJECTS))
 
 PACKAGES = libnl-route-3.0 libnl-3.0 inih hiredis
 # Debian's names of what builds it, what its tests run, and what .ci/run looks with
 DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev
-DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping \
-	procps util-linux strace
-DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck
+DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
+	util-linux strace
+DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
 	-Wwrite-strings -Wpointer-arith -Wundef
 HARDENING = -fPIE -fstack-protector-strong -fstack-clash-protection
 HARDENING_LD = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
-FORTIFY = $(if $(filter -O0 -fsanitize%,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+# the sanitizers and an unoptimised build do not go with it
+FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 
-ifneq ($(filter-out deps deps-lint clean demo check,$(or $(MAKECMDGOALS),all)),)
-missing := $(shell $(PKG_CONFIG) --print-errors --exists $(PACKAGES) 2>&1 || echo missing)
-ifneq ($(missing),)
-$(error A library is missing: on Debian run "make deps", elsewhere install the development \
-	files of libnl3 (libnl-route-3.0) and inih, and pkg-config)
+# These install what is missing themselves; the others need the libraries to be there.
+SELF_HELP = deps deps-lint clean demo check check-unit check-netns check-cluster bench asan lint uninstall
+ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
+$(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
+development files of libnl3 (libnl-3.0, libnl-route-3.0), inih and hiredis)
 endif
 endif
+
 LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
-
-ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(FORTIFY) \
+ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(FORTIFY) -I. \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(HARDENING) $(CFLAGS)
 ALL_LDFLAGS = $(HARDENING_LD) $(LDFLAGS)
+LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 .DELETE_ON_ERROR:
-all: sentinel-vip
+.PHONY: all deps deps-lint check check-unit check-netns check-cluster check-docs check-tree \
+	demo bench asan lint install uninstall clean
 
-sentinel-vip: $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+all: $(PROGRAM)
 
-%.o: %.c vip.h Makefile
+$(PROGRAM): $(OBJECTS)
+	$(LINK) -o $@ $(OBJECTS) $(LIBS)
+
+$(O)/%.o: %.c vip.h Makefile
+	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
-clean:
-	rm -f sentinel-vip *.o
+# Tests ------------------------------------------------------------------
 
-.PHONY: all clean
+TEST_HEADERS = $(wildcard tests/*.h)
+LAB = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/lab*.c)))
+UNIT = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/unit-*.c) tests/check-unit.c))
+NETNS = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/netns*.c) tests/check-netns.c))
+CLUSTER = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/cluster*.c) tests/check-cluster.c))
+CMOCKA = -lcmocka
+
+$(LAB) $(UNIT) $(NETNS) $(CLUSTER): $(TEST_HEADERS)
+
+$(O)/check-unit: $(UNIT) $(PARTS)
+	$(LINK) $(WRAP) -o $@ $(UNIT) $(PARTS) $(LIBS) $(CMOCKA)
+
+$(O)/check-netns: $(NETNS) $(LAB)
+	$(LINK) -o $@ $^ $(CMOCKA)
+
+$(O)/check-cluster: $(CLUSTER) $(LAB)
+	$(LINK) -o $@ $^ $(CMOCKA) -lhiredis
+
+$(O)/bench: $(O)/tests/bench.o $(LAB)
+	$(LINK) -o $@ $^ -lm -lpthread
+
+# the floor: static, and with the loader's work for the same libraries
+tests/bench-floor: tests/bench-floor.c
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -static -o $@ $<
+tests/bench-floor-dynamic: tests/bench-floor.c
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $< -Wl,--no-as-needed $(LIBS)
+build/writer: tests/writer.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $< -lhiredis
+build/collect: tests/collect.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $<
+
+BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-cluster
+
+# Both are for a fresh machine: what is there is not touched.
+define apt
+	@missing=; for p in $(1); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		apt-get update -q && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+endef
+
+deps:
+	$(call apt,$(DEPS_BUILD) $(DEPS_TEST))
+deps-lint: deps
+	$(call apt,$(DEPS_LINT))
+
+define root
+	@[ "$$(id -u)" = 0 ] || { echo 'this needs root, for its own network namespaces: sudo make $@' >&2; exit 1; }
+endef
+
+check: deps
+	$(root)
+	@$(MAKE) --no-print-directory check-tree
+
+check-tree: $(PROGRAM) $(BUILT_TESTS)
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-cluster
+	tests/check-docs.sh $(PROGRAM)
+
+check-unit check-netns check-cluster: deps
+	$(root)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/$@
+	SENTINEL_VIP=$(PROGRAM) $(O)/$@
+
+demo: deps
+	$(root)
+	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
+	@tests/demo
+
+bench: deps
+	$(root)
+	@$(MAKE) --no-print-directory -s $(PROGRAM) $(O)/bench tests/bench-floor tests/bench-floor-dynamic
+	$(O)/bench
+
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan: deps
+	$(root)
+	@$(MAKE) --no-print-directory O=build/asan PROGRAM=build/asan/sentinel-vip \
+		CFLAGS='-O1 -g $(SANITIZE)' check-tree
+
+lint: deps-lint
+	mandoc -Tlint -W warning man/*.[58]
+	shellcheck .ci/run tests/*.sh tests/demo packaging/completion/*.bash
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+		--inline-suppr -D_GNU_SOURCE $(SOURCES)
+	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=gnu11 $(ALL_CPPFLAGS)
+
+# Installing -------------------------------------------------------------
+
+install: $(PROGRAM)
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
+	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/sentinel-vip
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/sentinel-vip
+
+clean:
+	rm -rf build sentinel-vip tests/bench-floor tests/bench-floor-dynamic
