@@ -7,6 +7,7 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <netlink/errno.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -20,7 +21,8 @@
 enum {
 	ANSWER_MS = 1000,	/* rtnetlink answers inside the call; this is generous */
 	PAUSE_MAX_MS = 100,
-	RECEIVE_BYTES = 208 << 10,	/* net.core.rmem_max as Linux sets it */
+	QUEUE_BYTES = 208 << 10,	/* net.core.rmem_max as Linux sets it */
+	MESSAGE_BYTES = 32 << 10,	/* the most that a dump puts into one (af_netlink.c) */
 };
 
 struct netlink {
@@ -31,6 +33,7 @@ struct netlink {
 	unsigned pending;	/* answers still to come */
 	int error;		/* of the first answer that said one */
 	bool exist_is_well;	/* EEXIST is no error in this answer */
+	bool single;		/* the answer is one message, no acknowledgement follows */
 };
 
 static int on_message(struct nl_msg *msg, void *arg)
@@ -40,7 +43,10 @@ static int on_message(struct nl_msg *msg, void *arg)
 
 	if (err < 0 && k->error == 0)
 		k->error = err;
-	return NL_OK;
+	if (!k->single)
+		return NL_OK;
+	k->pending--;
+	return NL_STOP;
 }
 
 static int on_end(struct nl_msg *msg, void *arg)
@@ -92,7 +98,7 @@ static int reconnect(struct netlink *k)
 		return errno != 0 ? -errno : from_libnl(err);
 	if (setsockopt(nl_socket_get_fd(k->sk), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
 		return -errno;
-	err = nl_socket_set_buffer_size(k->sk, RECEIVE_BYTES, 0);
+	err = nl_socket_set_buffer_size(k->sk, QUEUE_BYTES, 0);
 	return err < 0 ? from_libnl(err) : 0;
 }
 
@@ -109,6 +115,10 @@ int netlink_open(double deadline_ms, struct netlink **netlink)
 		free(k);
 		return -ENOMEM;
 	}
+	/* a size of its own saves a look at each message before it is read */
+	nl_socket_set_msg_buf_size(k->sk, MESSAGE_BYTES);
+	/* a connection is never used again after an answer that was not heard to its end */
+	nl_socket_disable_seq_check(k->sk);
 	nl_socket_modify_cb(k->sk, NL_CB_VALID, NL_CB_CUSTOM, on_message, k);
 	nl_socket_modify_cb(k->sk, NL_CB_FINISH, NL_CB_CUSTOM, on_end, k);
 	nl_socket_modify_cb(k->sk, NL_CB_ACK, NL_CB_CUSTOM, on_end, k);
@@ -129,6 +139,13 @@ void netlink_close(struct netlink **netlink)
 		free(*netlink);
 	}
 	*netlink = NULL;
+}
+
+/* rtnetlink.h: each object has NEW, DEL, GET, SET in this order. */
+static bool is_single_get(const struct nlmsghdr *message)
+{
+	return (message->nlmsg_type - RTM_BASE) % 4 == RTM_GETLINK - RTM_BASE &&
+		(message->nlmsg_flags & NLM_F_DUMP) == 0;
 }
 
 /* Takes `count` answers to what has just been sent. */
@@ -168,6 +185,9 @@ int netlink_ask(struct netlink *k, struct nl_msg *msg, netlink_listener listen, 
 	int pause_ms = 1;
 	int err;
 
+	k->single = is_single_get(nlmsg_hdr(msg));
+	if (k->single)
+		nl_socket_disable_auto_ack(k->sk);
 	do {
 		nlmsg_hdr(msg)->nlmsg_seq = NL_AUTO_SEQ;
 		nlmsg_hdr(msg)->nlmsg_pid = NL_AUTO_PORT;
@@ -178,6 +198,8 @@ int netlink_ask(struct netlink *k, struct nl_msg *msg, netlink_listener listen, 
 		err = nl_send_auto(k->sk, msg);
 		err = err < 0 ? from_libnl(err) : hear(k, 1);
 	} while (try_again(k, err, &pause_ms));
+	k->single = false;
+	nl_socket_enable_auto_ack(k->sk);
 	return err;
 }
 
