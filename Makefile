@@ -15,7 +15,6 @@ MANDIR = $(PREFIX)/share/man
 DOCDIR = $(PREFIX)/share/doc/sentinel-vip
 COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
 UNITDIR = $(PREFIX)/lib/systemd/system
-SYSCONFDIR = /etc
 
 CFLAGS = -O2 -g
 PKG_CONFIG = pkg-config
@@ -25,15 +24,18 @@ INSTALL = install
 O = build
 PROGRAM = sentinel-vip
 
-SOURCES = log.c ip.c event.c config.c keys.c resolve.c lock.c sentinel.c netlink.c vip.c facts.c \
-	arp.c truth.c plan.c apply.c announce.c run.c sync.c reconfig.c
+SOURCES = log.c ip.c event.c args.c config.c keys.c child.c resolve.c lock.c sentinel.c netlink.c vip.c facts.c \
+	tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c run.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
+	file.c process.c check.c check-host.c check-link.c check-process.c check-sentinel.c check-systemd.c \
+	reconfig.c
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)
 # all of the program but its main(), for the unit tests
 PARTS = $(filter-out $(O)/reconfig.o,$(OBJECTS))
 
-PACKAGES = libnl-route-3.0 libnl-3.0 inih hiredis
+PACKAGES = libnl-route-3.0 libnl-3.0 libmnl inih hiredis
 # Debian's names of what builds it, what its tests run, and what .ci/run looks with
-DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev
+DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev \
+	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
 	util-linux strace
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
@@ -50,12 +52,12 @@ SELF_HELP = deps deps-lint clean demo check check-unit check-netns check-cluster
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
-development files of libnl3 (libnl-3.0, libnl-route-3.0), inih and hiredis)
+development files of libnl3 (libnl-3.0, libnl-route-3.0), libmnl, inih and hiredis)
 endif
 endif
 
 LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
-ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(FORTIFY) -I. \
+ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' $(FORTIFY) -I. \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(HARDENING) $(CFLAGS)
 ALL_LDFLAGS = $(HARDENING_LD) $(LDFLAGS)
@@ -172,12 +174,32 @@ lint: deps-lint
 
 # Installing -------------------------------------------------------------
 
-install: $(PROGRAM)
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
-	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/sentinel-vip
+EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
+	sentinel-vip-sync.service.d/direct.conf
+UNITS = sentinel-vip-sync.service sentinel-vip-sync.timer
+# the texts name the program where it is by default
+PLACE = sed 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g'
 
+install: $(PROGRAM)
+	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 \
+		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(COMPLETIONDIR) \
+		$(addprefix $(DESTDIR)$(DOCDIR)/,$(sort $(dir $(addprefix examples/,$(EXAMPLES)))))
+	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/sentinel-vip
+	$(INSTALL) -m 644 packaging/completion/sentinel-vip.bash $(DESTDIR)$(COMPLETIONDIR)/sentinel-vip
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
+	set -e; place() { $(PLACE) "$$1" >"$$2.new"; chmod 644 "$$2.new"; mv "$$2.new" "$$2"; }; \
+	place man/sentinel-vip.8 $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8; \
+	place man/sentinel-vip.conf.5 $(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5; \
+	for f in $(UNITS); do place packaging/systemd/$$f $(DESTDIR)$(UNITDIR)/$$f; done; \
+	for f in $(EXAMPLES); do place examples/$$f $(DESTDIR)$(DOCDIR)/examples/$$f; done
+
+# the configuration and the drop-ins under /etc are the administrator's
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/sentinel-vip
+	rm -f $(DESTDIR)$(SBINDIR)/sentinel-vip $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8 \
+		$(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5 $(DESTDIR)$(COMPLETIONDIR)/sentinel-vip \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) \
+		$(addprefix $(DESTDIR)$(DOCDIR)/,README.md CHANGELOG.md LICENSE $(addprefix examples/,$(EXAMPLES)))
+	-rmdir $(DESTDIR)$(DOCDIR)/examples/*.d $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR) 2>/dev/null
 
 clean:
 	rm -rf build sentinel-vip tests/bench-floor tests/bench-floor-dynamic

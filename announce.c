@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The detached announcer: it goes on telling the neighbours after the caller has
- * been answered.  It wakes for its schedule and for what the kernel reports, looks
- * each time before it speaks, and is silent for good once the VIP has left.
+ * been answered.  It wakes for its schedule, for what the kernel reports and for what
+ * is heard on the wire, looks each time before it speaks, and is silent for good once
+ * the VIP has left.
  */
 #include "vip.h"
 
@@ -23,20 +24,11 @@ enum {
 	GRACE_MS = 10000,	/* for the kernel, after the last of the schedule */
 };
 
-struct target {
-	struct ip ip;
-	unsigned ifindex;
-	char link_name[IFNAMSIZ];
-	unsigned repeat;	/* the next one */
-	bool owed;		/* an announcement could not leave: no carrier, new MAC */
-	bool carrier;		/* at the last look */
-	uint8_t mac[ETH_ALEN];
-};
-
 struct announcer {
 	const struct master *master;
 	struct target *targets;
 	size_t count;
+	struct taps taps;
 	double begun_ms;
 	uint64_t number;
 	int packet;
@@ -60,29 +52,35 @@ int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n
 	return -1;
 }
 
-static int due(const struct announcer *a, const struct target *t)
+/* The moment of an address's next repeat; negative when it is through. */
+static double due(const struct announcer *a, const struct target *t)
 {
-	return announce_due(&a->master->announce, t->ip.family, t->repeat);
+	int ms = announce_due(&a->master->announce, t->ip.family, t->repeat);
+
+	return ms < 0 ? -1 : a->begun_ms + ms;
 }
 
-/* The moment of the next repeat of any address; negative when all are through. */
-static double next_due(const struct announcer *a)
+static double sooner(double a, double b)
 {
-	int first = -1;
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* When there is something to do next; negative when all is through. */
+static double next_wake(const struct announcer *a)
+{
+	double next = -1;
 
 	for (size_t i = 0; i < a->count; i++) {
-		int ms = due(a, &a->targets[i]);
-
-		if (ms >= 0 && (first < 0 || ms < first))
-			first = ms;
+		next = sooner(next, due(a, &a->targets[i]));
+		next = sooner(next, conflict_next(&a->targets[i]));
 	}
-	return first < 0 ? -1 : a->begun_ms + first;
+	return next;
 }
 
 static bool stands(const struct facts *facts, const struct target *t)
 {
 	for (size_t i = 0; i < facts->address_count; i++)
-		if (facts->addresses[i].ifindex == t->ifindex &&
+		if (facts->addresses[i].ifindex == t->link.ifindex &&
 		    ip_equal(&facts->addresses[i].ip, &t->ip))
 			return true;
 	return false;
@@ -98,7 +96,7 @@ static bool drop_what_left(struct announcer *a)
 {
 	CLEANUP(facts_free) struct facts facts = { 0 };
 
-	if (vip_addresses(a->netlink, &facts) < 0)
+	if (vip_addresses(a->netlink, AF_UNSPEC, &facts) < 0)
 		return false;
 	for (size_t i = a->count; i-- > 0;)
 		if (!stands(&facts, &a->targets[i]))
@@ -109,26 +107,27 @@ static bool drop_what_left(struct announcer *a)
 /* One address: what is due or owed now, from the MAC that the link has now. */
 static bool speak(struct announcer *a, struct target *t)
 {
+	double now = clock_ms();
 	struct link link;
 	bool is_due = false;
 
-	if (facts_read_link(a->netlink, t->ifindex, &link) < 0)
+	if (facts_read_link(a->netlink, t->link.ifindex, &link) < 0)
 		return false;
-	while (due(a, t) >= 0 && a->begun_ms + due(a, t) <= clock_ms()) {
+	while (due(a, t) >= 0 && due(a, t) <= now) {
 		is_due = true;
 		t->repeat++;
 	}
 	if ((link.flags & IFF_LOWER_UP) == 0) {
-		t->carrier = false;
 		t->owed = t->owed || is_due;
+		t->link = link;
 		return true;
 	}
-	if (!t->carrier || memcmp(t->mac, link.mac, ETH_ALEN) != 0)
+	if ((t->link.flags & IFF_LOWER_UP) == 0 || memcmp(t->link.mac, link.mac, ETH_ALEN) != 0)
 		t->owed = true;
-	t->carrier = true;
-	memcpy(t->mac, link.mac, ETH_ALEN);
-	if (is_due || t->owed)
+	t->link = link;
+	if (is_due || t->owed || conflict_wants_announcement(t, now))
 		t->owed = arp_announce(a->packet, &link, &t->ip) < 0;
+	conflict_probe(&a->taps, t, is_due, due(a, t) < 0, now);
 	return true;
 }
 
@@ -162,45 +161,56 @@ static enum look look(struct announcer *a)
 	return result;
 }
 
+/* Waits for the moment, for the kernel, or for a frame about one of the addresses. */
+static void wait_and_hear(struct announcer *a, double until)
+{
+	struct pollfd polls[1 + TAPS_MAX] = { { .fd = a->watch, .events = POLLIN } };
+
+	for (size_t i = 0; i < a->taps.count; i++)
+		polls[1 + i] = (struct pollfd){ .fd = a->taps.items[i].fd, .events = POLLIN };
+	if (poll(polls, 1 + a->taps.count, until > clock_ms() ? clock_left(until) : 0) <= 0)
+		return;
+	facts_drain(a->watch);
+	conflict_hear(a->master->name, &a->taps, a->targets, a->count);
+}
+
 static void warn_of_silence(const struct announcer *a)
 {
-	struct line line = { 0 };
 	char text[IP_TEXT_SIZE];
 
-	for (size_t i = 0; i < a->count; i++)
-		if (a->targets[i].owed)
-			line_add(&line, "%s%s on %s", line.length > 0 ? ", " : "",
-				 ip_text(&a->targets[i].ip, text), a->targets[i].link_name);
-	if (line.length > 0) {
-		struct line all = { 0 };
+	for (size_t i = 0; i < a->count; i++) {
+		const struct target *t = &a->targets[i];
+		struct line line = { 0 };
 
-		line_add(&all, "%s: never announced, for want of a carrier: %s; when the cable is back, "
-			 "run: sentinel-vip claim %s", a->master->name, line.text, a->master->name);
-		log_send(LOG_WARNING, all.text);
+		if (!t->owed)
+			continue;
+		line_add(&line, "%s: %s was never announced, for want of a carrier on %s; when it is back, "
+			 "run: sentinel-vip sync --announce %s", a->master->name, ip_text(&t->ip, text),
+			 t->link.name, a->master->name);
+		log_send(LOG_WARNING, line.text);
 	}
 }
 
 static void announce(struct announcer *a)
 {
 	double end = a->begun_ms + GRACE_MS;
-	double wake = next_due(a);
+	double wake;
 
 	for (unsigned i = 0; i < a->master->announce.count; i++)
 		end = a->begun_ms + a->master->announce.at_ms[i] + GRACE_MS;
 	if (netlink_open(end, &a->netlink) < 0)
 		return;
-	while (wake >= 0 && clock_ms() < end) {
-		struct pollfd events = { .fd = a->watch, .events = POLLIN };
-		enum look seen;
+	conflict_open(&a->taps, a->targets, a->count);
+	do {
+		enum look seen = look(a);
 
-		if (poll(&events, 1, wake > clock_ms() ? clock_left(wake) : 0) < 0 && errno != EINTR)
-			break;
-		facts_drain(a->watch);
-		seen = look(a);
 		if (seen == LOOK_END)
 			break;
-		wake = seen == LOOK_BUSY ? clock_ms() + BUSY_MS : next_due(a);
-	}
+		wake = seen == LOOK_BUSY ? clock_ms() + BUSY_MS : next_wake(a);
+		if (wake >= 0)
+			wait_and_hear(a, wake);
+	} while (wake >= 0 && clock_ms() < end);
+	conflict_report(a->master->name, a->targets, a->count);
 	warn_of_silence(a);
 	netlink_close(&a->netlink);
 }
@@ -212,17 +222,17 @@ static int list_targets(const struct plan *plan, struct announcer *a)
 		return -ENOMEM;
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
-		struct target *t = &a->targets[a->count];
 
 		if (step->kind != STEP_ANNOUNCE)
 			continue;
-		t->ip = step->vip->ip;
-		t->ifindex = step->link->ifindex;
-		memcpy(t->link_name, step->link->name, sizeof(t->link_name));
-		t->carrier = (step->link->flags & IFF_LOWER_UP) != 0;
-		t->owed = !t->carrier;
-		memcpy(t->mac, step->link->mac, ETH_ALEN);
-		a->count++;
+		a->targets[a->count++] = (struct target){
+			.ip = step->vip->ip,
+			.link = *step->link,
+			.owed = (step->link->flags & IFF_LOWER_UP) == 0,
+			.begun_ms = a->begun_ms,
+			.again_ms = -1,
+			.verdict_ms = -1,
+		};
 	}
 	return 0;
 }
@@ -255,7 +265,7 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 
 	if (err < 0)
 		return err;
-	child = a.count > 0 && next_due(&a) >= 0 ? fork() : 1;
+	child = a.count > 0 && next_wake(&a) >= 0 && master->announce.count > 0 ? fork() : 1;
 	err = child < 0 ? -errno : 0;
 	if (child == 0) {
 		detach(&a.packet);

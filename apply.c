@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 double outcome_lap(struct outcome *outcome)
@@ -20,7 +21,10 @@ double outcome_lap(struct outcome *outcome)
 
 static void name_step(struct outcome *outcome, const char *name, double ms)
 {
-	line_add(&outcome->steps, "%s%s %.2f", outcome->steps.length > 0 ? ", " : "", name, ms);
+	if (outcome->lap_count == LAPS_MAX)
+		return;
+	outcome->laps[outcome->lap_count].name = name;
+	outcome->laps[outcome->lap_count++].ms = ms;
 }
 
 void outcome_step(struct outcome *outcome, const char *name)
@@ -54,18 +58,30 @@ static int explain(int err, const struct step *step, struct why *why)
 	}
 }
 
-/* "claimed A on eth0, B on eth0; released C from eth1" */
-static void tell(struct line *done, const char **verb, const char *now, const struct step *step)
+/* "claimed A on eth0, B on eth0; released C from eth1", of the steps that were done. */
+static void tell(struct line *done, const struct plan *plan, size_t count)
 {
+	static const char *const verbs[] = {
+		[STEP_DELETE] = "released", [STEP_ADD] = "claimed", [STEP_ANNOUNCE] = "announced",
+	};
+	const char *last = NULL;
 	char text[IP_TEXT_SIZE];
 
-	if (*verb != NULL && strcmp(*verb, now) == 0)
-		line_add(done, ", ");
-	else
-		line_add(done, "%s%s ", *verb != NULL ? "; " : "", now);
-	line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
-		 strcmp(now, "released") == 0 ? "from" : "on", step->link->name);
-	*verb = now;
+	for (size_t i = 0; i < count; i++) {
+		const struct step *step = &plan->steps[i];
+		const char *verb = verbs[step->kind];
+
+		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
+		    step[-1].vip == step->vip)
+			continue;	/* goes without saying */
+		if (verb != last)
+			line_add(done, "%s%s ", last != NULL ? "; " : "", verb);
+		else
+			line_add(done, ", ");
+		line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
+			 step->kind == STEP_DELETE ? "from" : "on", step->link->name);
+		last = verb;
+	}
 }
 
 static int carry_out(struct netlink *netlink, int packet, const struct step *step,
@@ -91,7 +107,10 @@ static int carry_out(struct netlink *netlink, int packet, const struct step *ste
 	return -EINVAL;
 }
 
-enum { ANY_PREFIX = 0 };
+enum {
+	ANY_PREFIX = 0,
+	KILL_MS = 2000,		/* a release must not wait for it for ever */
+};
 
 static bool holds(const struct facts *facts, const struct ip *ip, unsigned ifindex,
 		  unsigned prefixlen)
@@ -112,7 +131,7 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 {
 	CLEANUP(facts_free) struct facts facts = { 0 };
 	char text[IP_TEXT_SIZE];
-	int err = vip_addresses(netlink, &facts);
+	int err = vip_addresses(netlink, AF_UNSPEC, &facts);
 
 	if (err < 0)
 		return why_set(why, err, "cannot read the addresses back: %s", strerror(-err));
@@ -134,6 +153,31 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 	return 0;
 }
 
+/*
+ * Before the addresses go, since the resets leave from them; and once more after,
+ * for what came in between.  A release that cannot do it is still a release.
+ */
+static void kill_connections(const struct plan *plan, size_t *killed, struct outcome *outcome)
+{
+	struct ip *ips = calloc(plan->step_count + 1, sizeof(*ips));
+	size_t count = 0, now = 0;
+	int err = ips == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; err == 0 && i < plan->step_count; i++)
+		if (plan->steps[i].kind == STEP_DELETE)
+			ips[count++] = plan->steps[i].vip->ip;
+	if (err == 0)
+		err = tcp_destroy(ips, count, clock_ms() + KILL_MS, &now);
+	free(ips);
+	if (err == 0)
+		*killed += now;
+	else if (err == -EOPNOTSUPP)
+		line_add(&outcome->warning, "; connections are not closed: this kernel has no "
+			 "CONFIG_INET_DIAG_DESTROY");
+	else
+		line_add(&outcome->warning, "; connections are not closed: %s", strerror(-err));
+}
+
 int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
 	       struct outcome *outcome, struct why *why)
 {
@@ -141,49 +185,49 @@ int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
 	};
 	double spent[] = { -1, -1, -1 };
-	const char *verb = NULL;
-	bool changed = false;
+	bool kill = plan->kill_connections && plan_changes(plan);
+	size_t done = 0, killed = 0;
 	int err = 0;
 
+	if (kill) {
+		kill_connections(plan, &killed, outcome);
+		outcome_step(outcome, "kill");
+	}
 	outcome_lap(outcome);
-	for (size_t i = 0; err == 0 && i < plan->step_count; i++) {
-		const struct step *step = &plan->steps[i];
-		bool added = i > 0 && step[-1].kind == STEP_ADD && step[-1].vip == step->vip;
+	for (; done < plan->step_count; done++) {
+		enum step_kind kind = plan->steps[done].kind;
 
-		err = carry_out(netlink, packet, step, outcome, why);
-		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
-			outcome_lap(outcome);
+		err = carry_out(netlink, packet, &plan->steps[done], outcome, why);
+		spent[kind] = (spent[kind] < 0 ? 0 : spent[kind]) + outcome_lap(outcome);
 		if (err < 0)
 			break;
-		changed = changed || step->kind != STEP_ANNOUNCE;
-		if (step->kind == STEP_ADD)
-			tell(&outcome->done, &verb, "claimed", step);
-		else if (step->kind == STEP_DELETE)
-			tell(&outcome->done, &verb, "released", step);
-		else if (!added)
-			tell(&outcome->done, &verb, "announced", step);
 	}
+	tell(&outcome->done, plan, done);
 	for (unsigned kind = 0; kind < sizeof(names) / sizeof(names[0]); kind++)
 		if (spent[kind] >= 0)
 			name_step(outcome, names[kind], spent[kind]);
-	if (err == 0 && changed) {
+	if (kill) {
+		kill_connections(plan, &killed, outcome);
+		outcome_step(outcome, "kill again");
+		line_add(&outcome->done, "%s%zu connection%s closed",
+			 outcome->done.length > 0 ? ", " : "", killed, killed == 1 ? "" : "s");
+	}
+	if (err == 0 && plan_changes(plan)) {
 		err = verify(netlink, plan, why);
 		outcome_step(outcome, "verify");
 	}
 	return err;
 }
 
-int apply_print(const struct master *master, const struct plan *plan)
+int apply_print(const struct master *master, const struct plan *plan, const char *reason)
 {
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
 	};
 	char text[IP_TEXT_SIZE];
 
-	printf("%s: %s", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release");
-	if (plan->reason.length > 0)
-		printf(", since %s", plan->reason.text);
-	printf("%s\n", plan->warning.text);
+	printf("%s: %s%s%s%s\n", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release",
+	       *reason != '\0' ? ": " : "", reason, plan->warning.text);
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 
@@ -192,6 +236,8 @@ int apply_print(const struct master *master, const struct plan *plan)
 		       step->kind == STEP_DELETE ? step->address->prefixlen : step->vip->prefixlen,
 		       step->kind == STEP_DELETE ? "from" : "on", step->link->name);
 	}
+	if (plan->kill_connections && plan_changes(plan))
+		printf("  would close the TCP connections of what is deleted\n");
 	if (plan->step_count == 0)
 		printf("  nothing to do\n");
 	return fflush(stdout) == 0 ? 0 : -errno;

@@ -208,7 +208,7 @@ static void refuse_twins(struct parser *p)
 {
 	char text[IP_TEXT_SIZE];
 
-	if (p->place_count == 0)
+	if (p->place_count < 2)
 		return;
 	qsort(p->places, p->place_count, sizeof(*p->places), by_address);
 	for (size_t i = 1; i < p->place_count; i++) {
@@ -232,8 +232,11 @@ static int by_name(const void *a, const void *b)
 static void refuse_namesakes(struct parser *p)
 {
 	const struct config *config = &p->config;
-	const struct master **sorted = calloc(config->master_count + 1, sizeof(const void *));
+	const struct master **sorted;
 
+	if (config->master_count < 2)
+		return;
+	sorted = calloc(config->master_count, sizeof(const void *));
 	if (sorted == NULL) {
 		refuse(p, "out of memory");
 		return;
@@ -277,6 +280,8 @@ int config_text(const char *path, bool private, char **text, struct why *why)
 	ssize_t n;
 	char *buffer;
 
+	if (fd < 0 && errno == ENOENT)
+		return why_set(why, -ENOENT, "%s is not there: write it, see sentinel-vip.conf(5)", path);
 	if (fd < 0)
 		return why_set(why, -errno, "%s: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0)
@@ -319,7 +324,7 @@ int config_text(const char *path, bool private, char **text, struct why *why)
 
 int config_read(const char *path, struct config *config, struct why *why)
 {
-	struct parser p = { .path = path, .why = why };
+	struct parser p = { .path = path, .why = why, .config.path = path };
 	char *text = NULL;
 	int err = config_text(path, false, &text, why);
 

@@ -6,7 +6,6 @@
 #include "vip.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MASTER, ROLE, STATE, FROM_IP, FROM_PORT, TO_IP, TO_PORT, WORDS };
@@ -48,7 +47,7 @@ static int parse_endpoint(const char *host, const char *port, bool old, struct e
 	if (port_parse(port, old, &out->port) < 0)
 		return why_set(why, -EINVAL, "%s-PORT \"%.60s\" is not a port (1 to 65535)",
 			       side, port);
-	snprintf(out->host, sizeof(out->host), "%s", host);
+	memcpy(out->host, host, strlen(host) + 1);
 	if (ip_parse(host, &out->ip) < 0)
 		out->ip = (struct ip){ .family = AF_UNSPEC };
 	return 0;
@@ -61,15 +60,16 @@ int event_parse(int argc, char *const argv[], struct event *event, struct why *w
 
 	if (argc != WORDS)
 		return why_set(why, -EINVAL,
-			       "expected Sentinel's 7 arguments (MASTER ROLE STATE FROM-IP "
-			       "FROM-PORT TO-IP TO-PORT) or a command, got %d; see --help", argc);
+			       "\"%.60s\" is no command, and Sentinel's call has 7 arguments "
+			       "(MASTER ROLE STATE FROM-IP FROM-PORT TO-IP TO-PORT), not %d; see --help",
+			       argc > 0 ? argv[0] : "", argc);
 	if (!master_name_ok(argv[MASTER]))
 		return why_set(why, -EINVAL, "\"%.60s\" cannot be a master's name "
 			       "(letters, digits and .-_ only)", argv[MASTER]);
 	if (strlen(argv[MASTER]) >= sizeof(parsed.master))
 		return why_set(why, -EINVAL, "the master's name \"%.60s...\" is longer than %d "
 			       "characters", argv[MASTER], MASTER_NAME_SIZE - 1);
-	snprintf(parsed.master, sizeof(parsed.master), "%s", argv[MASTER]);
+	memcpy(parsed.master, argv[MASTER], strlen(argv[MASTER]) + 1);
 	err = parse_endpoint(argv[FROM_IP], argv[FROM_PORT], true, &parsed.from, why);
 	if (err < 0)
 		return err;

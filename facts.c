@@ -6,7 +6,9 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/if_arp.h>
+#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -39,7 +41,8 @@ static int read_link(void *arg, struct nlmsghdr *message)
 	return 0;
 }
 
-int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link)
+/* One link, by index or by name; -ENODEV when there is none. */
+static int ask_link(struct netlink *netlink, unsigned ifindex, const char *name, struct link *link)
 {
 	struct ifinfomsg fixed = { .ifi_index = (int)ifindex };
 	CLEANUP(netlink_free_message) struct nl_msg *msg =
@@ -47,16 +50,25 @@ int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link
 	struct link found = { 0 };
 	int err;
 
-	/* without this the answer lists every SR-IOV function and counter */
+	/* without this the answer lists every SR-IOV function */
 	if (msg == NULL || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0)
+		return -ENOMEM;
+	/* rtnl_dev_get(), net/core/rtnetlink.c: either finds alternative names as well */
+	if (name != NULL && nla_put_string(msg, strlen(name) < IFNAMSIZ ? IFLA_IFNAME :
+					   IFLA_ALT_IFNAME, name) < 0)
 		return -ENOMEM;
 	err = netlink_ask(netlink, msg, read_link, &found);
 	if (err < 0)
 		return err;
-	if (found.ifindex != ifindex)
+	if (found.ifindex == 0)
 		return -ENODEV;
 	*link = found;
 	return 0;
+}
+
+int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link)
+{
+	return ask_link(netlink, ifindex, NULL, link);
 }
 
 const struct link *facts_link(const struct facts *facts, unsigned ifindex)
@@ -67,15 +79,16 @@ const struct link *facts_link(const struct facts *facts, unsigned ifindex)
 	return NULL;
 }
 
-/* A link that went away since the addresses were listed took its own along. */
-static int want_link(struct netlink *netlink, struct facts *facts, unsigned ifindex)
+/* Adds a link; one that went away since it was heard of took its addresses along. */
+static int want_link(struct netlink *netlink, struct facts *facts, unsigned ifindex,
+		     const char *name)
 {
 	struct link *moved, link;
 	int err;
 
-	if (facts_link(facts, ifindex) != NULL)
+	if (name == NULL && facts_link(facts, ifindex) != NULL)
 		return 0;
-	err = facts_read_link(netlink, ifindex, &link);
+	err = ask_link(netlink, ifindex, name, &link);
 	if (err < 0)
 		return err == -ENODEV ? 0 : err;
 	moved = reallocarray(facts->links, facts->link_count + 1, sizeof(link));
@@ -176,23 +189,35 @@ static int find_default_routes(struct netlink *netlink, const struct master *mas
 	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, facts);
 }
 
+/* Half of the kernel's work is saved where all is IPv4, or all is IPv6. */
+static sa_family_t common_family(const struct master *master, const struct ip *here, size_t count)
+{
+	sa_family_t family = master->vip_count > 0 ? master->vips[0].ip.family : AF_UNSPEC;
+
+	for (size_t i = 1; i < master->vip_count; i++)
+		if (master->vips[i].ip.family != family)
+			return AF_UNSPEC;
+	for (size_t i = 0; i < count; i++)
+		if (here[i].family != family)
+			return AF_UNSPEC;
+	return family;
+}
+
 int facts_gather(struct netlink *netlink, const struct master *master, const struct ip *here,
 	      size_t count, struct facts *facts)
 {
 	struct facts found;
-	int err = vip_addresses(netlink, &found);
+	int err = vip_addresses(netlink, common_family(master, here, count), &found);
 
 	if (err < 0)
 		return err;
 	if (master->interface[0] != '\0') {
-		/* knows alternative names, too, which RTM_GETLINK answers to only by IFLA_ALT_IFNAME */
-		found.interface = if_nametoindex(master->interface);
-		if (found.interface != 0)
-			err = want_link(netlink, &found, found.interface);
+		err = want_link(netlink, &found, 0, master->interface);
+		found.interface = found.link_count > 0 ? found.links[0].ifindex : 0;
 	}
 	for (size_t i = 0; err == 0 && i < found.address_count; i++)
 		if (matters(master, here, count, &found.addresses[i]))
-			err = want_link(netlink, &found, found.addresses[i].ifindex);
+			err = want_link(netlink, &found, found.addresses[i].ifindex, NULL);
 	if (err == 0)
 		err = find_default_routes(netlink, master, &found);
 	if (err < 0) {
@@ -208,6 +233,23 @@ void facts_free(struct facts *facts)
 	free(facts->addresses);
 	free(facts->links);
 	*facts = (struct facts){ 0 };
+}
+
+bool facts_own_mac(const uint8_t mac[ETH_ALEN])
+{
+	struct ifaddrs *list = NULL;
+	bool own = false;
+
+	if (getifaddrs(&list) < 0)
+		return false;
+	for (const struct ifaddrs *a = list; a != NULL && !own; a = a->ifa_next) {
+		const struct sockaddr_ll *ll = (const struct sockaddr_ll *)a->ifa_addr;
+
+		own = ll != NULL && ll->sll_family == AF_PACKET && ll->sll_halen == ETH_ALEN &&
+			memcmp(ll->sll_addr, mac, ETH_ALEN) == 0;
+	}
+	freeifaddrs(list);
+	return own;
 }
 
 int facts_watch(void)

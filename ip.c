@@ -68,6 +68,13 @@ const char *ip_text(const struct ip *ip, char out[IP_TEXT_SIZE])
 	return out;
 }
 
+const char *mac_text(const uint8_t mac[ETH_ALEN], char out[MAC_TEXT_SIZE])
+{
+	snprintf(out, MAC_TEXT_SIZE, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
+		 mac[4], mac[5]);
+	return out;
+}
+
 const char *endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT_SIZE])
 {
 	const char *host = e->host[0] != '\0' ? e->host : "(nothing)";
@@ -104,7 +111,7 @@ bool endpoint_make(const char *host, const char *port, struct endpoint *out)
 
 	if (strlen(host) >= sizeof(e.host) || *host == '\0' || port_parse(port, false, &e.port) < 0)
 		return false;
-	snprintf(e.host, sizeof(e.host), "%s", host);
+	memcpy(e.host, host, strlen(host) + 1);
 	if (ip_parse(host, &e.ip) < 0)
 		e.ip = (struct ip){ .family = AF_UNSPEC };
 	*out = e;

@@ -188,7 +188,7 @@ static int key_sentinel(struct master *m, const char *value, struct why *why)
 	return 0;
 }
 
-static int set_secret(char **where, const char *value, struct why *why)
+static int set_text(char **where, const char *value, struct why *why)
 {
 	char *copy = strdup(value);
 
@@ -205,16 +205,21 @@ static int key_sentinel_auth(struct master *m, const char *path, struct why *why
 	char *text = NULL, *save = NULL, *line;
 	int err = config_text(path, true, &text, why);
 
+	free(m->user);		/* the defaults': a name without its password is none */
+	free(m->password);
+	m->user = m->password = NULL;
 	for (line = err == 0 ? strtok_r(text, "\r\n", &save) : NULL; err == 0 && line != NULL;
 	     line = strtok_r(NULL, "\r\n", &save)) {
 		if (strncmp(line, "user = ", 7) == 0)
-			err = set_secret(&m->user, line + 7, why);
+			err = set_text(&m->user, line + 7, why);
 		else if (strncmp(line, "password = ", 11) == 0)
-			err = set_secret(&m->password, line + 11, why);
+			err = set_text(&m->password, line + 11, why);
 		else if (*line != '#')
 			err = refuse(why, "%s: expected lines \"user = NAME\" and \"password = SECRET\", "
 				     "and nothing else", path);
 	}
+	if (err == 0)
+		err = set_text(&m->auth_path, path, why);
 	if (err == 0 && m->password == NULL)
 		err = refuse(why, "%s: expected a line \"password = SECRET\"", path);
 	if (text != NULL)
@@ -223,12 +228,22 @@ static int key_sentinel_auth(struct master *m, const char *path, struct why *why
 	return err;
 }
 
-static int key_verify(struct master *m, const char *value, struct why *why)
+static int yes_or_no(const char *name, const char *value, bool *out, struct why *why)
 {
 	if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
-		return refuse(why, "verify = %.40s: expected yes or no", value);
-	m->verify = strcmp(value, "yes") == 0;
+		return refuse(why, "%s = %.40s: expected yes or no", name, value);
+	*out = strcmp(value, "yes") == 0;
 	return 0;
+}
+
+static int key_verify(struct master *m, const char *value, struct why *why)
+{
+	return yes_or_no("verify", value, &m->verify, why);
+}
+
+static int key_kill_connections(struct master *m, const char *value, struct why *why)
+{
+	return yes_or_no("kill-connections", value, &m->kill_connections, why);
 }
 
 static int key_fence(struct master *m, const char *value, struct why *why)
@@ -253,6 +268,7 @@ static const struct key {
 	{ "sentinel-auth", false, false, key_sentinel_auth },
 	{ "verify", false, false, key_verify },
 	{ "fence", false, false, key_fence },
+	{ "kill-connections", false, false, key_kill_connections },
 };
 
 enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
@@ -286,13 +302,14 @@ void keys_default(struct master *master)
 	*master = (struct master){
 		.announce = { 4, { 200, 1100, 2200, 5000 } },
 		.verify = true,
+		.kill_connections = true,
 	};
 	endpoint_make("127.0.0.1", "26379", &master->sentinel);
 }
 
 bool keys_inherit(struct master *master)
 {
-	char **owned[] = { &master->self, &master->user, &master->password };
+	char **owned[] = { &master->self, &master->user, &master->password, &master->auth_path };
 	bool whole = true;
 
 	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
@@ -312,8 +329,9 @@ void keys_free(struct master *master)
 		explicit_bzero(master->password, strlen(master->password));
 	free(master->password);
 	free(master->user);
+	free(master->auth_path);
 	free(master->self);
 	free(master->vips);
-	master->password = master->user = master->self = NULL;
+	master->password = master->user = master->auth_path = master->self = NULL;
 	master->vips = NULL;
 }

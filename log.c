@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -73,9 +75,20 @@ void line_add(struct line *line, const char *format, ...)
 	memcpy(line->text + line->length - 3, "...", 3);
 }
 
+/* systemd.exec(5): stderr leads to the journal, which gets the line by syslog already. */
+static bool stderr_is_the_journal(void)
+{
+	const char *stream = secure_getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+		fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
+
 void log_to_terminal(void)
 {
-	to_terminal = true;
+	to_terminal = !stderr_is_the_journal();
 }
 
 static int send_to_syslog(int priority, const char *text)

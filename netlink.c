@@ -67,7 +67,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *answer, void *arg
 	k->pending--;
 	if (k->error == 0 && !expected)
 		k->error = answer->error;
-	return NL_STOP;
+	return NL_SKIP;	/* NL_STOP would make libnl return a code of its own, coarser than errno */
 }
 
 /* libnl's codes; what is worth another try becomes EAGAIN or ENOBUFS. */

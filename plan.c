@@ -53,17 +53,12 @@ static int refuse_vip_as_server(const struct config *config, const struct truth 
 		       ip_text(ip, text), owner->name);
 }
 
-static bool is_here(const struct truth *truth, const struct facts *facts, struct plan *plan)
+bool plan_is_here(const struct truth *truth, const struct facts *facts)
 {
-	char master[ENDPOINT_TEXT_SIZE];
 	bool here = truth->where == TRUTH_HERE;
 
 	for (size_t i = 0; truth->where == TRUTH_LOOK && !here && i < truth->ip_count; i++)
 		here = plan_is_local(facts, &truth->ips[i]);
-	if (truth->master.host[0] != '\0')
-		line_add(&plan->reason, "the master is %s, %s",
-			 endpoint_text(&truth->master, master),
-			 here ? "this host" : "another host");
 	return here;
 }
 
@@ -278,11 +273,12 @@ int plan_make(const struct config *config, const struct master *master,
 	if (err < 0)
 		return err;
 	why->text[0] = '\0';
-	if (is_here(truth, facts, &made)) {
+	if (plan_is_here(truth, facts)) {
 		made.decision = PLAN_CLAIM;
 		err = plan_claim(master, truth, facts, &made, why);
 	} else {
 		made.decision = PLAN_RELEASE;
+		made.kill_connections = master->kill_connections;
 		err = plan_release(master, facts, &made, why);
 	}
 	if (err < 0) {

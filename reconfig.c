@@ -1,26 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * sentinel-vip: moves a virtual IP to where Redis Sentinel says the master is.
- * This file is the program seen whole: which way it was called, what that does, and
- * with which status it ends.  Only it chooses statuses.
+ * This file is the program seen whole: what each way of calling it does, and with which
+ * status it ends.  Only it chooses statuses.
  */
 #include "vip.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #ifndef VERSION
 #define VERSION "unknown"
 #endif
-
-#define CONFIG_PATH "/etc/sentinel-vip.conf"
+#ifndef SBINDIR
+#define SBINDIR "/usr/local/sbin"
+#endif
 
 /* What Sentinel makes of our end (sentinel.c, sentinelCollectTerminatedScripts). */
 static const int statuses[] = {
@@ -29,25 +27,11 @@ static const int statuses[] = {
 	[VERDICT_PERMANENT] = 2,	/* not called again */
 };
 
-struct request {
-	const struct face *face;
-	int argc;		/* the words after the command; all, in Sentinel's call */
-	char **argv;
-	struct event event;	/* of Sentinel's call */
-	struct sync_options options;
-	double begun_ms;
-};
-
-/* Everything that this program can be called as. */
-struct face {
-	const char *name;	/* NULL: Sentinel's call, which has no command word */
-	int words_min, words_max;
-	enum verdict (*run)(const struct request *request, const struct config *config);
-};
-
 static const char usage[] =
 	"usage: sentinel-vip [-n] MASTER ROLE STATE FROM-IP FROM-PORT TO-IP TO-PORT\n"
 	"       sentinel-vip [-n] sync [--announce] [MASTER...]\n"
+	"       sentinel-vip status [--json] [MASTER...]\n"
+	"       sentinel-vip check [MASTER...]\n"
 	"       sentinel-vip [-n] claim MASTER\n"
 	"       sentinel-vip [-n] release MASTER\n"
 	"       sentinel-vip --help | --version\n";
@@ -60,11 +44,14 @@ static const char help[] =
 	"                      MASTER when TO-IP is an address of this host, else releases them\n"
 	"  sync [MASTER...]    asks all Sentinels who is master and makes this host agree:\n"
 	"                      for boot, for a timer, for the first binding\n"
+	"  status [MASTER...]  who is master, where the VIPs stand, and whether that is right\n"
+	"  check [MASTER...]   what would break a failover, and the remedy for each\n"
 	"  claim MASTER        puts the VIPs on this host by hand, when no Sentinel can answer\n"
 	"  release MASTER      takes them off this host by hand\n"
 	"\n"
 	"  -n, --dry-run       print what would be done and change nothing\n"
 	"      --announce      with sync: announce again what stands already\n"
+	"      --json          with status: the same facts as JSON\n"
 	"  -h, --help          this text\n"
 	"  -V, --version       the version\n"
 	"\n"
@@ -72,18 +59,19 @@ static const char help[] =
 	"    [mymaster]\n"
 	"    vip = 172.16.2.250\n"
 	"In sentinel.conf:\n"
-	"    sentinel client-reconfig-script mymaster /usr/sbin/sentinel-vip\n"
+	"    sentinel client-reconfig-script mymaster " SBINDIR "/sentinel-vip\n"
 	"\n"
 	"Exit status: 0 this host agrees with who is master; 1 not yet, and trying again is\n"
-	"safe; 2 not until somebody mends what the log names.\n"
+	"safe; 2 not until somebody mends what the log names.  status: 0 right, 1 wrong, 2 not\n"
+	"to be found out; check: 1 with anything that must be mended.\n"
 	"Manual: sentinel-vip(8), sentinel-vip.conf(5)\n";
 
-static void complain(const char *name, const struct why *why)
+static void complain(const struct why *why)
 {
 	struct line line = { 0 };
 
 	log_to_terminal();
-	line_add(&line, "%s%srefused: %s", name, *name != '\0' ? ": " : "", why->text);
+	line_add(&line, "refused: %s", why->text);
 	log_send(LOG_ERR, line.text);
 }
 
@@ -92,166 +80,71 @@ static const struct master *find_master(const struct config *config, const char 
 	const struct master *master = config_master(config, name);
 	struct why why;
 
-	if (master != NULL)
-		return master;
-	why_set(&why, 0, "the configuration has no section [%.60s]: write one with vip = ADDRESS, "
-		"or correct the name", name);
-	complain("", &why);
-	return NULL;
-}
-
-/* Ends a run as it has to be: reported, freed, judged. */
-static enum verdict conclude(struct run *run, int err, bool silent)
-{
-	enum verdict verdict = err == 0 ? VERDICT_AGREES :
-		run_may_be_replayed(run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
-
-	if (err < 0 || !silent)
-		run_report(run, err);
-	run_free(run);
-	return verdict;
-}
-
-/* The faces ------------------------------------------------------------ */
-
-static enum verdict face_event(const struct request *request, const struct config *config)
-{
-	const struct master *master = find_master(config, request->event.master);
-	struct run run;
-
-	if (master == NULL)
-		return VERDICT_PERMANENT;
-	run_begin(&run, config, master);
-	run_measure(&run, request->begun_ms, "config");
-	return conclude(&run, run_event(&run, &request->event, request->options.dry_run),
-			request->options.dry_run);
-}
-
-static enum verdict by_hand(const struct request *request, const struct config *config, bool claim)
-{
-	const struct master *master = find_master(config, request->argv[0]);
-	struct run run;
-
-	if (master == NULL)
-		return VERDICT_PERMANENT;
-	run_begin(&run, config, master);
-	run_measure(&run, request->begun_ms, "config");
-	return conclude(&run, run_by_hand(&run, claim, request->options.dry_run),
-			request->options.dry_run);
-}
-
-static enum verdict face_claim(const struct request *request, const struct config *config)
-{
-	return by_hand(request, config, true);
-}
-
-static enum verdict face_release(const struct request *request, const struct config *config)
-{
-	return by_hand(request, config, false);
-}
-
-static enum verdict face_sync(const struct request *request, const struct config *config)
-{
-	size_t count = request->argc > 0 ? (size_t)request->argc : config->master_count;
-	const struct master **masters = calloc(count + 1, sizeof(const struct master *));
-	struct sync_options options = request->options;
-	enum verdict verdict = masters != NULL ? VERDICT_AGREES : VERDICT_TRANSIENT;
-
-	for (size_t i = 0; masters != NULL && i < count; i++) {
-		masters[i] = request->argc > 0 ? find_master(config, request->argv[i]) :
-			&config->masters[i];
-		if (masters[i] == NULL)
-			verdict = VERDICT_PERMANENT;
+	if (master == NULL) {
+		why_set(&why, 0, "%s has no section [%.60s]: write one with vip = ADDRESS, or correct "
+			"the name", config->path, name);
+		complain(&why);
 	}
-	options.person = isatty(STDERR_FILENO);
-	if (verdict == VERDICT_AGREES)
-		verdict = sync_masters(config, masters, count, &options);
-	free(masters);
-	return verdict;
+	return master;
 }
 
-static const struct face sentinels_call = { NULL, 0, 0, face_event };
-
-static const struct face commands[] = {
-	{ "sync", 0, 1000, face_sync },
-	{ "claim", 1, 1, face_claim },
-	{ "release", 1, 1, face_release },
-};
-
-/* Arguments ------------------------------------------------------------ */
-
-/* Sentinel's seven words are its call whatever the first one is. */
-static int find_face(struct request *request, struct why *why)
+/* The masters that were named, or all; NULL when one is not known. */
+static const struct master **find_masters(const struct args *args, const struct config *config,
+					  size_t *count)
 {
-	request->face = &sentinels_call;
-	if (event_fits(request->argc, request->argv))
-		return event_parse(request->argc, request->argv, &request->event, why);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(request->argv[0], commands[i].name) == 0)
-			request->face = &commands[i];
-	if (request->face == &sentinels_call)
-		return event_parse(request->argc, request->argv, &request->event, why);
-	log_to_terminal();
-	request->argc--;
-	request->argv++;
-	if (request->argc < request->face->words_min || request->argc > request->face->words_max)
-		return why_set(why, -EINVAL, "%s takes %s; see --help", request->face->name,
-			       request->face->words_max == 1 ? "one MASTER" : "names of masters");
-	return 0;
-}
+	size_t n = args->argc > 0 ? (size_t)args->argc : config->master_count;
+	const struct master **masters = calloc(n + 1, sizeof(const struct master *));
 
-static void print_and_exit(const char *first, const char *second)
-{
-	bool written = printf("%s%s", first, second) >= 0 && fflush(stdout) == 0;
-
-	exit(statuses[written ? VERDICT_AGREES : VERDICT_PERMANENT]);
-}
-
-/* Options may stand anywhere but in Sentinel's call: a master may be named "-n". */
-static int parse_arguments(int argc, char *argv[], struct request *request, struct why *why)
-{
-	enum { ANNOUNCE = 256 };
-	static const struct option options[] = {
-		{ "announce", no_argument, NULL, ANNOUNCE },
-		{ "dry-run", no_argument, NULL, 'n' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ NULL, 0, NULL, 0 },
-	};
-	int option;
-
-	opterr = 0;
-	while (!event_fits(argc - 1, argv + 1) &&
-	       (option = getopt_long(argc, argv, "nhV", options, NULL)) != -1) {
-		switch (option) {
-		case ANNOUNCE:
-			request->options.announce = true;
-			break;
-		case 'n':
-			request->options.dry_run = true;
-			break;
-		case 'h':
-			print_and_exit(usage, help);
-			break;
-		case 'V':
-			print_and_exit("sentinel-vip " VERSION "\n", "");
-			break;
-		default:
-			return why_set(why, -EINVAL, "unknown option \"%.60s\"; see --help",
-				       argv[optind - 1]);
+	for (size_t i = 0; masters != NULL && i < n; i++) {
+		masters[i] = args->argc > 0 ? find_master(config, args->argv[i]) : &config->masters[i];
+		if (masters[i] == NULL) {
+			free(masters);
+			return NULL;
 		}
 	}
-	request->argc = argc - optind;
-	request->argv = argv + optind;
-	if (request->argc == 0) {
-		fputs(usage, stderr);
-		exit(statuses[VERDICT_PERMANENT]);
-	}
-	if (find_face(request, why) < 0)
-		return -EINVAL;
-	if (request->options.announce && request->face->run != face_sync)
-		return why_set(why, -EINVAL, "--announce goes with sync; see --help");
-	return 0;
+	*count = n;
+	return masters;
+}
+
+/* Sentinel's call, and a person's claim or release: one run for one master. */
+static enum verdict run_one(const struct args *args, const struct config *config, double begun_ms)
+{
+	bool event = args->face == FACE_EVENT;
+	const struct master *master = find_master(config, event ? args->event.master : args->argv[0]);
+	CLEANUP(run_free) struct run run;
+	int err;
+
+	run_begin(&run, config, master);
+	if (master == NULL)
+		return VERDICT_PERMANENT;
+	run_measure(&run, begun_ms, "config");
+	err = event ? run_event(&run, &args->event, args->dry_run) :
+		run_by_hand(&run, args->face == FACE_CLAIM, args->dry_run);
+	if (err < 0 || !args->dry_run)
+		run_report(&run, err);
+	if (err == 0)
+		return VERDICT_AGREES;
+	return run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
+}
+
+static enum verdict run_many(const struct args *args, const struct config *config)
+{
+	struct sync_options options = { .announce = args->announce, .dry_run = args->dry_run,
+					.person = isatty(STDERR_FILENO) };
+	enum verdict verdict = VERDICT_PERMANENT;
+	size_t count;
+	const struct master **masters = find_masters(args, config, &count);
+
+	if (masters == NULL)
+		return VERDICT_PERMANENT;
+	if (args->face == FACE_SYNC)
+		verdict = sync_masters(config, masters, count, &options);
+	else if (args->face == FACE_STATUS)
+		verdict = status_masters(config, masters, count, args->json);
+	else if (args->face == FACE_CHECK)
+		verdict = check_masters(config, config->path, masters, count);
+	free(masters);
+	return verdict;
 }
 
 /* A descriptor of ours must never become the 0, 1 or 2 that others write to. */
@@ -262,22 +155,45 @@ static void mend_descriptors(void)
 			_exit(statuses[VERDICT_PERMANENT]);
 }
 
+static int print(const char *first, const char *second)
+{
+	bool written = printf("%s%s", first, second) >= 0 && fflush(stdout) == 0;
+
+	return statuses[written ? VERDICT_AGREES : VERDICT_PERMANENT];
+}
+
 int main(int argc, char *argv[])
 {
 	CLEANUP(config_free) struct config config = { 0 };
 	const char *path = secure_getenv("SENTINEL_VIP_CONFIG");
-	struct request request = { .begun_ms = clock_ms() };
+	double begun_ms = clock_ms();
+	struct args args;
 	struct why why;
 
 	mend_descriptors();
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);	/* or the resolver's child could not be waited for */
-	if (isatty(STDERR_FILENO))
-		log_to_terminal();
-	if (parse_arguments(argc, argv, &request, &why) < 0 ||
-	    config_read(path != NULL && *path != '\0' ? path : CONFIG_PATH, &config, &why) < 0) {
-		complain("", &why);
+	signal(SIGCHLD, SIG_DFL);	/* or children could not be waited for */
+	if (args_parse(argc, argv, &args, &why) < 0) {
+		complain(&why);
 		return statuses[VERDICT_PERMANENT];
 	}
-	return statuses[request.face->run(&request, &config)];
+	if (args.help)
+		return print(usage, help);
+	if (args.version)
+		return print("sentinel-vip " VERSION "\n", "");
+	if (args.face == FACE_EVENT && args.argc == 0) {
+		fputs(usage, stderr);
+		return statuses[VERDICT_PERMANENT];
+	}
+	if (args.face != FACE_EVENT || isatty(STDERR_FILENO))
+		log_to_terminal();
+	if (config_read(path != NULL && *path != '\0' ? path : CONFIG_PATH, &config, &why) < 0) {
+		if (args.face == FACE_CHECK)
+			return statuses[check_refused(&why)];
+		complain(&why);
+		return statuses[VERDICT_PERMANENT];
+	}
+	if (args.face == FACE_EVENT || args.face == FACE_CLAIM || args.face == FACE_RELEASE)
+		return statuses[run_one(&args, &config, begun_ms)];
+	return statuses[run_many(&args, &config)];
 }

@@ -6,13 +6,10 @@
 #include "vip.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
-#include <poll.h>
-#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* What the child writes: a pipe takes it whole (POSIX: up to PIPE_BUF, 512). */
@@ -51,52 +48,27 @@ static void look_up(const char *name, struct lookup *answer)
 		answer->error = -ENOENT;
 }
 
-static int hear(int fd, double deadline, struct lookup *answer)
+/* In the child; its exit status means nothing. */
+static int tell(int fd, void *name)
 {
-	for (;;) {
-		struct pollfd wait = { .fd = fd, .events = POLLIN };
-		ssize_t n;
+	struct lookup answer = { 0 };
 
-		if (clock_ms() >= deadline)
-			return -ETIMEDOUT;
-		if (poll(&wait, 1, clock_left(deadline)) <= 0)
-			continue;
-		n = read(fd, answer, sizeof(*answer));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		return n == (ssize_t)sizeof(*answer) ? 0 : -EIO;
-	}
+	look_up(name, &answer);
+	return write(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? 0 : 1;
 }
 
 int resolve_host(const char *name, int timeout_ms, struct ip *out, size_t max)
 {
-	double deadline = clock_ms() + timeout_ms;
-	struct lookup answer = { 0 };
-	CLEANUP(fd_close) int reader = -1;
-	int pipes[2];
-	pid_t child;
-	int err;
+	struct lookup answer;
+	char copy[HOST_SIZE];
+	ssize_t n;
 
-	if (pipe2(pipes, O_CLOEXEC) < 0)
-		return -errno;
-	reader = pipes[0];
-	child = fork();
-	if (child == 0) {
-		look_up(name, &answer);
-		_exit(write(pipes[1], &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? 0 : 1);
-	}
-	err = child < 0 ? -errno : 0;
-	close(pipes[1]);
-	if (err < 0)
-		return err;
-	err = hear(reader, deadline, &answer);
-	kill(child, SIGKILL);
-	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
-	if (err < 0)
-		return err;
+	snprintf(copy, sizeof(copy), "%s", name);
+	n = child_hear(tell, copy, timeout_ms, &answer, sizeof(answer));
+	if (n < 0)
+		return (int)n;
+	if (n != (ssize_t)sizeof(answer))
+		return -EIO;
 	if (answer.error < 0)
 		return answer.error;
 	if (answer.count > max)

@@ -16,6 +16,7 @@ enum {
 	QUESTION_MS = 300,	/* for the local Sentinel, connect included */
 	LOCK_EVENT_MS = 300,	/* for the lock, in a failover */
 	COUNCIL_MS = 1000,	/* for all Sentinels */
+	LISTEN_MS = 500,	/* for the look who listens */
 };
 
 void run_begin(struct run *run, const struct config *config, const struct master *master)
@@ -84,13 +85,13 @@ int run_lock(struct run *run, bool failover)
 	}
 	if (err == -ETIMEDOUT)
 		return why_set(&run->why, err, "another run for this master has held the lock for "
-			       "%d s: see \"ps -C sentinel-vip\"", DEADLINE_MS / 1000);
+			       "%d s: see \"ps -C sentinel-vip,vip-announce\"", DEADLINE_MS / 1000);
 	if (err < 0)
 		line_add(&run->outcome.warning, "; not locked: %s: %s", LOCK_DIR, strerror(-err));
 	return 0;
 }
 
-static int gather(struct run *run)
+int run_gather(struct run *run)
 {
 	int err = run->netlink == NULL ? open_netlink(run) : 0;
 
@@ -108,15 +109,58 @@ static int gather(struct run *run)
 
 static int make_plan(struct run *run)
 {
+	int err;
+
 	plan_free(&run->plan);
-	return plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
+	err = plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
+	run->planned = err == 0;
+	return err;
+}
+
+int run_decide(struct run *run, const struct council *council, int resolve_ms)
+{
+	struct endpoint master;
+	struct line said = { 0 };
+
+	if (!council_decide(council, false, &master)) {
+		council_tell(council, &said);
+		if (council->count > 0 && council->votes[0].answer.kind == ANSWER_DENIED)
+			line_add(&said, "; name a file with the password in sentinel-auth =");
+		return why_set(&run->why, -EAGAIN, "no majority of its Sentinels agrees on a master: %s",
+			       said.text);
+	}
+	run->verified = true;
+	return truth_of(run->master, &master, resolve_ms, &run->truth, &run->why);
 }
 
 int run_plan(struct run *run)
 {
-	int err = gather(run);
+	int err = run_gather(run);
 
 	return err < 0 ? err : make_plan(run);
+}
+
+/* After the frame: a VIP behind which nobody listens moves no client. */
+static void look_for_listeners(struct run *run)
+{
+	uint16_t port = run->truth.master.port;
+	double deadline = clock_ms() + LISTEN_MS;
+	char text[IP_TEXT_SIZE];
+	bool listens;
+
+	if (run->plan.decision != PLAN_CLAIM || port == 0)
+		return;
+	for (size_t i = 0; i < run->master->vip_count; i++) {
+		const struct ip *ip = &run->master->vips[i].ip;
+
+		if (tcp_listens(ip, port, deadline, &listens) < 0)
+			return;
+		if (listens)
+			continue;
+		line_add(&run->outcome.warning, "; nobody listens on %s port %u: see bind in redis.conf",
+			 ip_text(ip, text), (unsigned)port);
+		return;
+	}
 }
 
 int run_apply(struct run *run)
@@ -134,12 +178,13 @@ int run_apply(struct run *run)
 	err = announce_detach(run->packet, run->master, &run->plan, number);
 	if (err < 0)
 		line_add(&run->outcome.warning, "; announced only once: %s", strerror(-err));
+	look_for_listeners(run);
 	return 0;
 }
 
 static int finish(struct run *run, bool dry_run)
 {
-	return dry_run ? apply_print(run->master, &run->plan) : run_apply(run);
+	return dry_run ? run_print(run) : run_apply(run);
 }
 
 int run_by_hand(struct run *run, bool claim, bool dry_run)
@@ -249,7 +294,7 @@ static int find_truth(struct run *run, const struct event *event)
 	if (err == 0 && event->to.ip.family != AF_UNSPEC) {
 		run->truth.ips[0] = event->to.ip;
 		run->truth.ip_count = 1;
-		err = gather(run);
+		err = run_gather(run);
 	}
 	if (err < 0)
 		return err;
@@ -272,13 +317,36 @@ int run_event(struct run *run, const struct event *event, bool dry_run)
 	/* the facts hold when they were gathered for that very address */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
 			 !ip_equal(&run->truth.ips[0], &event->to.ip)))
-		err = gather(run);
+		err = run_gather(run);
 	if (err == 0)
 		err = make_plan(run);
 	return err == 0 ? finish(run, dry_run) : err;
 }
 
 /* Reporting ------------------------------------------------------------ */
+
+/* "the master is 10.0.0.1:6379, this host", as far as that is known */
+static struct line reason(const struct run *run)
+{
+	struct line line = { 0 };
+	char text[ENDPOINT_TEXT_SIZE];
+
+	if (run->planned && run->truth.master.host[0] != '\0')
+		line_add(&line, "the master is %s, %s%s", endpoint_text(&run->truth.master, text),
+			 run->plan.decision == PLAN_CLAIM ? "this host" : "another host",
+			 run->verified && run->note.length == 0 ? ", as Sentinel says" : "");
+	return line;
+}
+
+int run_print(const struct run *run)
+{
+	struct line because = reason(run);
+
+	if (run->note.length > 0)
+		line_add(&because, "%s%s", because.length > 0 ? "; " : "", run->note.text);
+	line_add(&because, "%s", run->outcome.warning.text);
+	return apply_print(run->master, &run->plan, because.text);
+}
 
 bool run_may_be_replayed(const struct run *run, int err)
 {
@@ -290,7 +358,7 @@ bool run_may_be_replayed(const struct run *run, int err)
 void run_report(const struct run *run, int err)
 {
 	const struct outcome *o = &run->outcome;
-	struct line line = { 0 }, warning = run->plan.warning;
+	struct line line = { 0 }, warning = run->plan.warning, because = reason(run);
 	int priority = o->done.length > 0 ? LOG_NOTICE : LOG_INFO;
 	bool undecided = err == -EAGAIN && !run->verified;
 
@@ -305,9 +373,8 @@ void run_report(const struct run *run, int err)
 	} else {
 		line_add(&line, "%s", o->done.length > 0 ? o->done.text : "nothing to do");
 	}
-	if (run->plan.reason.length > 0)
-		line_add(&line, "; %s%s", run->plan.reason.text,
-			 run->verified && run->note.length == 0 ? ", as Sentinel says" : "");
+	if (because.length > 0)
+		line_add(&line, "; %s", because.text);
 	if (run->note.length > 0)
 		line_add(&line, "; %s", run->note.text);
 	if (warning.length > 0) {
@@ -316,7 +383,9 @@ void run_report(const struct run *run, int err)
 		/* each begins with "; " */
 		line_add(&line, "; WARNING: %s", warning.text + 2);
 	}
-	line_add(&line, " (%s%s%.2f ms)", o->steps.text, o->steps.length > 0 ? "; " : "",
-		 clock_ms() - o->begun_ms);
+	line_add(&line, " (");
+	for (unsigned i = 0; i < o->lap_count; i++)
+		line_add(&line, "%s %.2f, ", o->laps[i].name, o->laps[i].ms);
+	line_add(&line, "in all %.2f ms)", clock_ms() - o->begun_ms);
 	log_send(priority, line.text);
 }

@@ -36,6 +36,7 @@ struct sentinel {
 	size_t bytes;
 	char last_byte;		/* heard; '\n' before the first */
 	unsigned array_digits;	/* 0: not in the head of an array */
+	bool authenticates;	/* the first answer is that to AUTH */
 	bool over;		/* all heard, or given up */
 	char error[64];		/* why it was given up; empty when not */
 };
@@ -73,6 +74,7 @@ static int authenticate(struct sentinel *s, const struct master *master)
 
 	if (master->password == NULL)
 		return 0;
+	s->authenticates = true;
 	return master->user != NULL ? say(s, 3, with_user) : say(s, 2, plain);
 }
 
@@ -119,6 +121,7 @@ int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, con
 		[SENTINEL_ADDRESS] = "GET-MASTER-ADDR-BY-NAME",
 		[SENTINEL_MASTER] = "MASTER",
 		[SENTINEL_FELLOWS] = "SENTINELS",
+		[SENTINEL_REPLICAS] = "REPLICAS",
 	};
 	const char *words[] = { "SENTINEL", names[question], master };
 	int err = say(sentinel, 3, words);
@@ -338,6 +341,10 @@ static void say_why_not(const struct sentinel *s, const redisReply *r, struct an
 		snprintf(answer->error, sizeof(answer->error), "%s", s->error);
 	} else if (r->type == REDIS_REPLY_ERROR) {
 		answer->kind = is_denial(r->str) ? ANSWER_DENIED : ANSWER_NONE;
+		/* why AUTH failed says more than that it is wanted */
+		if (answer->kind == ANSWER_DENIED && s->authenticates &&
+		    s->replies[0]->type == REDIS_REPLY_ERROR)
+			r = s->replies[0];
 		snprintf(answer->error, sizeof(answer->error), "%.60s", r->str);
 		answer->error[strcspn(answer->error, "\r\n")] = '\0';
 	} else {
@@ -376,6 +383,11 @@ static const char *field(const redisReply *r, const char *name)
 	return NULL;
 }
 
+const char *sentinel_field(const struct sentinel *sentinel, size_t index, const char *name)
+{
+	return field(reply_at(sentinel, index), name);
+}
+
 bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch)
 {
 	const char *text = field(reply_at(sentinel, index), "config-epoch");
@@ -392,8 +404,8 @@ bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epo
 	return true;
 }
 
-int sentinel_fellows(const struct sentinel *sentinel, size_t index, struct endpoint **fellows,
-		     size_t *count)
+int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
+		    size_t *count)
 {
 	const redisReply *r = reply_at(sentinel, index);
 	struct endpoint *list;
@@ -412,7 +424,7 @@ int sentinel_fellows(const struct sentinel *sentinel, size_t index, struct endpo
 			snprintf(list[n].host, sizeof(list[n].host), "?");
 		n++;
 	}
-	*fellows = list;
+	*others = list;
 	*count = n;
 	return 0;
 }

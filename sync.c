@@ -47,21 +47,6 @@ static enum verdict finish(struct run *run, int err)
 	return judge(run, err);
 }
 
-/* From what they said to run->truth; -EAGAIN when they do not say it. */
-static int take_truth(struct run *run, const struct council *council)
-{
-	struct endpoint master;
-	struct line said = { 0 };
-
-	if (!council_decide(council, false, &master)) {
-		council_tell(council, &said);
-		return why_set(&run->why, -EAGAIN, "no majority of its Sentinels agrees on a master: %s",
-			       said.text);
-	}
-	run->verified = true;
-	return truth_of(run->master, &master, COUNCIL_MS, &run->truth, &run->why);
-}
-
 /*
  * Asks again under the lock.  A failover's own call does not wait for us: when the
  * number has been raised meanwhile, what we have heard is older than what it did.
@@ -94,7 +79,7 @@ static int change(struct run *run, const struct sync_options *options, bool fenc
 	outcome_step(&run->outcome, "ask");
 	if (err < 0)
 		return err;
-	err = take_truth(run, &council);
+	err = run_decide(run, &council, COUNCIL_MS);
 	if (err == -EAGAIN && fence && !run->verified) {
 		run->truth = (struct truth){ .where = TRUTH_ELSEWHERE };
 		line_add(&run->note, "fenced: %s", run->why.text);
@@ -120,7 +105,7 @@ static void without_truth(struct matter *m, struct run *run, const struct sync_o
 
 	holds = run_plan(run) == 0 && plan_changes(&run->plan);
 	plan_free(&run->plan);
-	run->plan = (struct plan){ 0 };
+	run->planned = false;
 	run->why = no_truth;
 	m->isolated = holds && m->master->fence && !options->dry_run;
 	if (m->isolated)
@@ -130,13 +115,14 @@ static void without_truth(struct matter *m, struct run *run, const struct sync_o
 }
 
 static void settle(struct matter *m, const struct config *config, const struct council *council,
-		   const struct sync_options *options)
+		   double asked_ms, const struct sync_options *options)
 {
 	CLEANUP(run_free) struct run run;
 	int err;
 
 	run_begin(&run, config, m->master);
-	err = take_truth(&run, council);
+	run_measure(&run, asked_ms, "ask");
+	err = run_decide(&run, council, COUNCIL_MS);
 	m->known = run.verified;
 	m->isolated = false;
 	if (!run.verified) {
@@ -147,10 +133,8 @@ static void settle(struct matter *m, const struct config *config, const struct c
 		err = run_plan(&run);
 	if (err < 0 || (!options->dry_run && (plan_changes(&run.plan) ||
 			(options->announce && run.plan.step_count > 0)))) {
-		if (err == 0) {
-			run.plan.reason = run.plan.warning = (struct line){ 0 };
+		if (err == 0)
 			err = change(&run, options, false);
-		}
 		m->verdict = finish(&run, err);
 		return;
 	}
@@ -158,7 +142,7 @@ static void settle(struct matter *m, const struct config *config, const struct c
 	if (options->dry_run) {
 		if (!options->announce)
 			plan_quiet(&run.plan);
-		if (apply_print(m->master, &run.plan) < 0)
+		if (run_print(&run) < 0)
 			m->verdict = VERDICT_PERMANENT;
 	} else if (options->person) {
 		run_report(&run, 0);
@@ -179,14 +163,14 @@ static void wait_for_majority(struct matter *matters, size_t count, const struct
 		for (size_t i = 0; i < count; i++) {
 			CLEANUP(council_free) struct council council = { 0 };
 			struct endpoint master;
-			double end = clock_ms() + COUNCIL_MS;
+			double begun = clock_ms(), end = begun + COUNCIL_MS;
 
 			if (!matters[i].isolated)
 				continue;
 			any = true;
 			if (council_ask(&matters[i].master, 1, end < deadline ? end : deadline,
 					&council) == 0 && council_decide(&council, false, &master))
-				settle(&matters[i], config, &council, options);
+				settle(&matters[i], config, &council, begun, options);
 		}
 		if (!any)
 			return;
@@ -208,7 +192,7 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 {
 	struct council *councils = calloc(count + 1, sizeof(*councils));
 	struct matter *matters = calloc(count + 1, sizeof(*matters));
-	double end = clock_ms() + FOREGROUND_MS;
+	double begun = clock_ms(), end = begun + FOREGROUND_MS;
 	enum verdict verdict = VERDICT_AGREES;
 
 	if (councils == NULL || matters == NULL ||
@@ -221,7 +205,7 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 	for (size_t i = 0; i < count; i++) {
 		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT };
 		if (clock_ms() < end)
-			settle(&matters[i], config, &councils[i], options);
+			settle(&matters[i], config, &councils[i], begun, options);
 		council_free(&councils[i]);
 	}
 	wait_for_majority(matters, count, config, options);

@@ -27,7 +27,8 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 		if (n < 0)
 			return why_set(why, n, "cannot resolve %s: %s; put it into /etc/hosts, or into "
 				       "self = on the host that it names", at->host,
-				       n == -ENOENT ? "no such name" : strerror(-n));
+				       n == -ENOENT ? "no such name" :
+				       n == -EHOSTUNREACH ? "no name server answers" : strerror(-n));
 		found.ip_count = (size_t)n;
 	}
 	*truth = found;
@@ -126,7 +127,7 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 		struct endpoint *fellows = NULL;
 		size_t n = 0;
 
-		if (sentinel_fellows(talks.items[places[i].talk], places[i].fellows, &fellows, &n) ==
+		if (sentinel_others(talks.items[places[i].talk], places[i].fellows, &fellows, &n) ==
 		    -ENOMEM)
 			err = -ENOMEM;
 		councils[i].votes = calloc(n + 1, sizeof(struct vote));
@@ -255,23 +256,29 @@ bool council_decide(const struct council *council, bool but_local, struct endpoi
 	return true;
 }
 
+void vote_tell(const struct vote *vote, struct line *line)
+{
+	const struct answer *answer = &vote->answer;
+	char text[ENDPOINT_TEXT_SIZE];
+
+	if (answer->kind == ANSWER_UNKNOWN)
+		line_add(line, "does not know it");
+	else if (answer->kind != ANSWER_MASTER)
+		line_add(line, "%s", answer->error[0] != '\0' ? answer->error : "cannot be asked");
+	else if (!vote->has_epoch)
+		line_add(line, "%s, no epoch", endpoint_text(&answer->master, text));
+	else
+		line_add(line, "%s, epoch %llu", endpoint_text(&answer->master, text),
+			 (unsigned long long)vote->epoch);
+}
+
 void council_tell(const struct council *council, struct line *line)
 {
-	char at[ENDPOINT_TEXT_SIZE], text[ENDPOINT_TEXT_SIZE];
+	char at[ENDPOINT_TEXT_SIZE];
 
 	for (size_t i = 0; i < council->count; i++) {
-		const struct vote *vote = &council->votes[i];
-		const struct answer *answer = &vote->answer;
-
-		line_add(line, "%s%s: ", i > 0 ? ", " : "", endpoint_text(&vote->sentinel, at));
-		if (answer->kind == ANSWER_UNKNOWN)
-			line_add(line, "does not know it");
-		else if (answer->kind != ANSWER_MASTER)
-			line_add(line, "%s", answer->error[0] != '\0' ? answer->error : "cannot be asked");
-		else if (!vote->has_epoch)
-			line_add(line, "%s, no epoch", endpoint_text(&answer->master, text));
-		else
-			line_add(line, "%s, epoch %llu", endpoint_text(&answer->master, text),
-				 (unsigned long long)vote->epoch);
+		line_add(line, "%s%s: ", i > 0 ? ", " : "",
+			 endpoint_text(&council->votes[i].sentinel, at));
+		vote_tell(&council->votes[i], line);
 	}
 }

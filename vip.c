@@ -91,10 +91,10 @@ static int dump_addresses(struct netlink *netlink, unsigned char family, netlink
 	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, listen, arg);
 }
 
-int vip_addresses(struct netlink *netlink, struct facts *facts)
+int vip_addresses(struct netlink *netlink, sa_family_t family, struct facts *facts)
 {
 	struct address_list list = { 0 };
-	int err = dump_addresses(netlink, AF_UNSPEC, list_address, &list);
+	int err = dump_addresses(netlink, (unsigned char)family, list_address, &list);
 
 	if (err < 0) {
 		free(list.items);
@@ -167,7 +167,20 @@ struct companions {
 	const struct address *primary;
 	struct nl_msg **messages;
 	size_t count;
+	struct ip *hosts;		/* what stands there as /32 already: needs no stand-in */
+	size_t host_count;
 };
+
+static int add_host(struct companions *c, const struct ip *ip)
+{
+	struct ip *moved = reallocarray(c->hosts, c->host_count + 1, sizeof(*moved));
+
+	if (moved == NULL)
+		return -ENOMEM;
+	c->hosts = moved;
+	c->hosts[c->host_count++] = *ip;
+	return 0;
+}
 
 /* inet_del_ifa(), net/ipv4/devinet.c: the same mask, and in the primary's subnet. */
 static int find_companion(void *arg, struct nlmsghdr *message)
@@ -180,11 +193,15 @@ static int find_companion(void *arg, struct nlmsghdr *message)
 	if (message == NULL) {
 		while (c->count > 0)
 			nlmsg_free(c->messages[--c->count]);
+		c->host_count = 0;
 		return 0;
 	}
 	net = c->primary->peer.family == AF_UNSPEC ? &c->primary->ip : &c->primary->peer;
-	if (!read_address(message, &a) || (a.flags & IFA_F_SECONDARY) == 0 ||
-	    a.ifindex != c->primary->ifindex || a.prefixlen != c->primary->prefixlen ||
+	if (!read_address(message, &a) || a.ifindex != c->primary->ifindex)
+		return 0;
+	if (a.prefixlen == 32)
+		return add_host(c, &a.ip);
+	if ((a.flags & IFA_F_SECONDARY) == 0 || a.prefixlen != c->primary->prefixlen ||
 	    !ip_same_net(a.peer.family == AF_UNSPEC ? &a.ip : &a.peer, net, a.prefixlen))
 		return 0;
 	moved = reallocarray(c->messages, c->count + 1, sizeof(*moved));
@@ -202,10 +219,12 @@ static void free_companions(struct companions *c)
 {
 	find_companion(c, NULL);
 	free(c->messages);
+	free(c->hosts);
 }
 
 /* A request for a bare copy of a companion: /32, so that its local route stays. */
-static int build_stand_in(struct nl_msg *companion, bool add, struct nl_msg **out)
+static int build_stand_in(const struct companions *c, struct nl_msg *companion, bool add,
+			  struct nl_msg **out)
 {
 	CLEANUP(put_address) struct rtnl_addr *addr = NULL;
 	struct address a;
@@ -213,6 +232,10 @@ static int build_stand_in(struct nl_msg *companion, bool add, struct nl_msg **ou
 
 	if (!read_address(nlmsg_hdr(companion), &a))
 		return -EIO;
+	*out = NULL;
+	for (size_t i = 0; i < c->host_count; i++)
+		if (ip_equal(&c->hosts[i], &a.ip))
+			return 0;
 	a.prefixlen = 32;
 	a.peer = (struct ip){ .family = AF_UNSPEC };
 	a.flags = IFA_F_NOPREFIXROUTE;
@@ -234,25 +257,30 @@ static int delete_with_companions(struct netlink *netlink, struct nl_msg *reques
 				  const struct companions *c)
 {
 	struct nl_msg **batch = calloc(3 * c->count + 1, sizeof(struct nl_msg *));
-	size_t n = c->count;
+	size_t n = 0, back;
 	int err = batch == NULL ? -ENOMEM : 0;
 
-	for (size_t i = 0; err == 0 && i < n; i++) {
+	for (size_t i = 0; err == 0 && i < c->count; i++) {
+		err = build_stand_in(c, c->messages[i], true, &batch[n]);
+		n += err == 0 && batch[n] != NULL;
+	}
+	back = n;
+	if (err == 0)
+		batch[n++] = request;
+	for (size_t i = 0; err == 0 && i < c->count; i++) {
 		nlmsg_hdr(c->messages[i])->nlmsg_type = RTM_NEWADDR;
 		nlmsg_hdr(c->messages[i])->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
-		batch[n + 1 + i] = c->messages[i];
-		err = build_stand_in(c->messages[i], true, &batch[i]);
-		if (err == 0)
-			err = build_stand_in(c->messages[i], false, &batch[2 * n + 1 + i]);
+		batch[n++] = c->messages[i];
 	}
-	if (err == 0) {
-		batch[n] = request;
-		err = netlink_batch(netlink, batch, 3 * n + 1);
+	for (size_t i = 0; err == 0 && i < c->count; i++) {
+		err = build_stand_in(c, c->messages[i], false, &batch[n]);
+		n += err == 0 && batch[n] != NULL;
 	}
-	for (size_t i = 0; batch != NULL && i < n; i++) {
-		nlmsg_free(batch[i]);
-		nlmsg_free(batch[2 * n + 1 + i]);
-	}
+	if (err == 0)
+		err = netlink_batch(netlink, batch, n);
+	for (size_t i = 0; batch != NULL && i < n; i++)
+		if (i < back || i > back + c->count)
+			nlmsg_free(batch[i]);
 	free(batch);
 	return err;
 }

@@ -14,11 +14,13 @@
 #include <linux/if_ether.h>
 #include <net/if.h>
 #include <linux/if.h>		/* after it: IFF_LOWER_UP is only there */
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -32,6 +34,7 @@ enum {
 	ENDPOINT_TEXT_SIZE = HOST_SIZE + 8,	/* "[host]:65535" */
 	SCHEDULE_MAX = 16,	/* repeats of an announcement */
 	RESOLVED_MAX = 16,	/* addresses of one host name that are looked at */
+	LAPS_MAX = 16,		/* steps of a run that are timed */
 };
 
 /* Floor 0: log.c ------------------------------------------------------- */
@@ -59,7 +62,8 @@ void line_add(struct line *line, const char *format, ...) PRINTF(2, 3);
  * Sends one line to syslog as a datagram to /dev/log (RFC 3164, facility
  * daemon, tag sentinel-vip) and never waits for it: a logger that hangs must not
  * hold a failover up.  `priority` is one of syslog.h's levels.  The line goes to
- * stderr as well when log_to_terminal() was called, or when syslog cannot be had.
+ * stderr as well when log_to_terminal() was called and stderr is not the journal, or
+ * when syslog cannot be had.
  * errno is left as it was.
  */
 void log_send(int priority, const char *text);
@@ -73,6 +77,36 @@ int clock_left(double deadline_ms);
 
 /* Descriptors: closes *fd unless it is negative; for CLEANUP. */
 void fd_close(int *fd);
+
+/* Floor 0: paint.c ----------------------------------------------------- */
+
+/*
+ * For what a person reads on stdout.  Colour only on a terminal that has some, and
+ * not where NO_COLOR is set (https://no-color.org).
+ */
+enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_BOLD };
+
+/* A word, padded with spaces to `width` columns. */
+void paint_word(enum colour colour, int width, const char *word);
+/* "  label   text": one line, its control characters escaped, indented by `indent`. */
+void paint_row(int indent, int width, const char *label, const char *text);
+/* Whether all of it was written; flushes. */
+bool paint_written(void);
+
+/* Floor 0: file.c ------------------------------------------------------ */
+
+/*
+ * Reads what fits of a small file (sysctl, /proc, state of other programs) and ends it
+ * with NUL.  Returns its length, which NULs inside may exceed, or -errno.
+ */
+ssize_t file_read(const char *path, char *buffer, size_t size);
+/* Whether both lead to one file. */
+bool file_same(const char *a, const char *b);
+/*
+ * The rest of the first line at or after `text` that begins with `key`, without the
+ * white space around it, cut to what fits.  Returns where the search goes on, or NULL.
+ */
+const char *file_line(const char *text, const char *key, char *out, size_t size);
 
 /* Floor 0: ip.c -------------------------------------------------------- */
 
@@ -100,6 +134,9 @@ int ip_parse(const char *text, struct ip *ip);
 bool ip_equal(const struct ip *a, const struct ip *b);
 /* Writes the text form into `out` and returns it, for use in a format. */
 const char *ip_text(const struct ip *ip, char out[IP_TEXT_SIZE]);
+/* "02:42:ac:13:00:02" */
+enum { MAC_TEXT_SIZE = sizeof("00:00:00:00:00:00") };
+const char *mac_text(const uint8_t mac[ETH_ALEN], char out[MAC_TEXT_SIZE]);
 /* Length of the family's addresses in bits: 32 or 128. */
 unsigned ip_bits(const struct ip *ip);
 /* Whether the first `prefixlen` bits agree; false across families. */
@@ -156,6 +193,22 @@ int event_parse(int argc, char *const argv[], struct event *event, struct why *w
 /* Whether `name` can name a master: Sentinel's own rule, A-z 0-9 . - _ */
 bool master_name_ok(const char *name);
 
+/* Floor 2: args.c ------------------------------------------------------ */
+
+enum face { FACE_EVENT, FACE_SYNC, FACE_STATUS, FACE_CHECK, FACE_CLAIM, FACE_RELEASE };
+
+/* What the program was called as. */
+struct args {
+	enum face face;
+	struct event event;	/* of FACE_EVENT */
+	int argc;		/* the words after the command; 0 with FACE_EVENT: none at all */
+	char **argv;
+	bool dry_run, announce, json, help, version;
+};
+
+/* -EINVAL with what was expected.  With help or version the rest means nothing. */
+int args_parse(int argc, char *argv[], struct args *args, struct why *why);
+
 /* Floor 1: config.c ---------------------------------------------------- */
 
 /* When announcements are repeated: milliseconds after the first, ascending. */
@@ -171,16 +224,22 @@ struct master {
 	char *self;			/* names of this host, space between; or NULL */
 	struct endpoint sentinel;	/* the one that is asked first */
 	char *user, *password;		/* for every Sentinel; NULL: none */
+	char *auth_path;		/* the file that they come from */
 	bool verify;			/* ask before following Sentinel's arguments */
+	bool kill_connections;		/* a release resets the VIP's TCP connections */
 	bool fence;			/* sync lets go of the VIP where no majority is heard */
 	struct vip *vips;
 	size_t vip_count;
 };
 
 struct config {
+	const char *path;		/* the one that was read, as it was given */
 	struct master *masters;
 	size_t master_count;
 };
+
+/* The file that is read unless SENTINEL_VIP_CONFIG names another one. */
+#define CONFIG_PATH "/etc/sentinel-vip.conf"
 
 /*
  * Reads the file and checks all of it, whichever master is asked for: an error
@@ -217,6 +276,18 @@ void keys_default(struct master *master);
 bool keys_inherit(struct master *master);
 void keys_free(struct master *master);
 
+/* Floor 1: child.c ----------------------------------------------------- */
+
+/* Runs in the child, writes to `fd`; what it returns is the child's exit status. */
+typedef int (*child_work)(int fd, void *arg);
+
+/*
+ * Does the work in a child, which is killed when it has ended its output, filled the
+ * buffer, or come to the deadline.  Returns how many bytes were heard, -ETIMEDOUT, or
+ * another -errno.
+ */
+ssize_t child_hear(child_work work, void *arg, int timeout_ms, void *buffer, size_t size);
+
 /* Floor 1: resolve.c --------------------------------------------------- */
 
 /*
@@ -226,6 +297,43 @@ void keys_free(struct master *master);
  * another -errno.
  */
 int resolve_host(const char *name, int timeout_ms, struct ip *out, size_t max);
+
+/* Floor 1: process.c --------------------------------------------------- */
+
+/* What a process may do, as proc(5) and capabilities(7) have it. */
+struct process {
+	pid_t pid;		/* 0: there is none */
+	uid_t uid;		/* effective, as all here */
+	gid_t gid;
+	gid_t groups[32];
+	size_t group_count;
+	uint64_t inheritable, permitted, bounding, ambient;	/* 1 << CAP_... */
+	bool no_new_privs;
+	bool foreign_user_ns;	/* its capabilities say nothing here */
+	char unit[128];		/* of systemd; empty: none */
+	char user[64];		/* of /etc/passwd, or "uid 101" */
+};
+
+/* `pid` 0 is this process.  -errno when it is gone or hidden. */
+int process_read(pid_t pid, struct process *process);
+/* The Sentinel of this network namespace that listens there; pid 0 when none is seen. */
+void process_find_sentinel(const struct endpoint *at, struct process *process);
+/* The path as that process sees it; as it stands when that cannot be looked at. */
+const char *process_path(const struct process *process, const char *path, char out[PATH_MAX]);
+/* Where the file of this program lies. */
+const char *process_program(char out[PATH_MAX]);
+/* Whether it may read, write or search (4, 2, 1) a file with these permissions. */
+bool process_may(const struct process *process, const struct stat *st, unsigned bits);
+
+/* Capabilities of a file, capabilities(7). */
+struct file_caps {
+	bool effective;
+	uint64_t permitted, inheritable;
+};
+/* None where there are none or the mount is nosuid. */
+void process_file_caps(const char *path, struct file_caps *caps);
+/* The effective capabilities that the file gets when the process executes it.  Pure. */
+uint64_t process_exec(const struct process *process, const struct file_caps *caps);
 
 /* Floor 1: lock.c ------------------------------------------------------ */
 
@@ -260,6 +368,7 @@ enum sentinel_question {
 	SENTINEL_ADDRESS,	/* SENTINEL GET-MASTER-ADDR-BY-NAME */
 	SENTINEL_MASTER,	/* SENTINEL MASTER: for its config-epoch */
 	SENTINEL_FELLOWS,	/* SENTINEL SENTINELS */
+	SENTINEL_REPLICAS,	/* SENTINEL REPLICAS, since Redis 5.0 */
 };
 
 /* What one Sentinel said. */
@@ -288,12 +397,17 @@ void sentinel_send(struct sentinel *sentinel);
 /* Sends and hears all of them, until all are through or the deadline has come. */
 void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms);
 
-/* Answers to SENTINEL_ADDRESS, to SENTINEL_MASTER and to SENTINEL_FELLOWS. */
+/* A field of the answer to SENTINEL_MASTER, until sentinel_close(); NULL when it has none. */
+const char *sentinel_field(const struct sentinel *sentinel, size_t index, const char *name);
+/*
+ * Answers to SENTINEL_ADDRESS, to SENTINEL_MASTER, and to SENTINEL_FELLOWS and
+ * SENTINEL_REPLICAS.
+ */
 void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer);
 bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch);
-/* The caller frees *fellows; port 0 marks one that cannot be asked.  -EPROTO. */
-int sentinel_fellows(const struct sentinel *sentinel, size_t index, struct endpoint **fellows,
-		     size_t *count);
+/* The caller frees *others; port 0 marks one that cannot be asked.  -EPROTO. */
+int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
+		    size_t *count);
 
 /* Floor 1: netlink.c --------------------------------------------------- */
 
@@ -366,8 +480,10 @@ int facts_gather(struct netlink *netlink, const struct master *master, const str
 	      size_t count, struct facts *facts);
 void facts_free(struct facts *facts);
 const struct link *facts_link(const struct facts *facts, unsigned ifindex);
-/* Only the addresses, as facts_gather() does. */
-int vip_addresses(struct netlink *netlink, struct facts *facts);
+/* Only the addresses, of one family or, with AF_UNSPEC, of both. */
+int vip_addresses(struct netlink *netlink, sa_family_t family, struct facts *facts);
+/* Whether an interface of this host has the hardware address. */
+bool facts_own_mac(const uint8_t mac[ETH_ALEN]);
 /* One link as it is now; -ENODEV when it is gone. */
 int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link);
 
@@ -508,6 +624,28 @@ int probe_send(int fd, const struct link *link, const struct ip *ip);
 int probe_hear(int fd, const struct link *link, const struct ip *ips, size_t count,
 	       struct holder *holder);
 
+/* Floor 2: neighbours.c ------------------------------------------------ */
+
+enum { HOLDERS_MAX = 4 };	/* of one address; further ones are not told apart */
+
+/* Who answers for an address on a link, but this host. */
+struct question {
+	const struct link *link;
+	struct ip ip;
+	bool asked;		/* false: the link could not be asked */
+	struct why why;		/* ... for this reason */
+	size_t holder_count;
+	uint8_t holders[HOLDERS_MAX][ETH_ALEN];
+};
+
+/*
+ * Asks the links all of the questions at once, twice, and listens NEIGHBOURS_MS.  Hardware
+ * addresses of this host's own interfaces are left out: it answers itself where two
+ * of them are on one switch.  -ENOMEM.
+ */
+enum { NEIGHBOURS_MS = 220 };
+int neighbours_ask(struct question questions[], size_t count);
+
 /* Floor 2: truth.c ----------------------------------------------------- */
 
 /* Who is master. */
@@ -558,6 +696,8 @@ void council_free(struct council *council);
 bool council_decide(const struct council *council, bool but_local, struct endpoint *master);
 /* "127.0.0.1:26379: 10.0.0.1:6379 (epoch 3), 10.0.0.2:26379: it did not answer in time" */
 void council_tell(const struct council *council, struct line *line);
+/* "10.0.0.1:6379, epoch 3" or "it did not answer in time" */
+void vote_tell(const struct vote *vote, struct line *line);
 
 /* Floor 3: plan.c ------------------------------------------------------ */
 
@@ -575,7 +715,7 @@ struct plan {
 	enum { PLAN_CLAIM, PLAN_RELEASE } decision;
 	struct step *steps;
 	size_t step_count;
-	struct line reason;	/* why this host is the master's, or is not */
+	bool kill_connections;	/* of the addresses that are deleted, before and after */
 	struct line warning;	/* what the operator should know; may be empty */
 };
 
@@ -592,6 +732,8 @@ int plan_make(const struct config *config, const struct master *master,
 void plan_free(struct plan *plan);
 /* Whether the address is one of this network namespace's own. */
 bool plan_is_local(const struct facts *facts, const struct ip *ip);
+/* Whether the master is this host. */
+bool plan_is_here(const struct truth *truth, const struct facts *facts);
 /* Whether it adds or deletes anything. */
 bool plan_changes(const struct plan *plan);
 /* Leaves out announcements of what is not added. */
@@ -603,7 +745,11 @@ void plan_quiet(struct plan *plan);
 struct outcome {
 	struct line done;	/* empty: nothing had to be done */
 	struct line warning;	/* what the operator should know; may be empty */
-	struct line steps;	/* "facts 0.2, add 0.1": milliseconds of each */
+	struct {
+		const char *name;
+		double ms;
+	} laps[LAPS_MAX];	/* what took how long; made text when all is done */
+	unsigned lap_count;
 	double begun_ms, lap_ms;	/* clock_ms() of the start and of the last lap */
 };
 
@@ -616,13 +762,68 @@ void outcome_step(struct outcome *outcome, const char *name);
  * Carries the plan out, then reads back that the kernel agrees.  `packet` is
  * arp_open()'s, or -1 when nothing is to be announced.  An announcement that
  * cannot be sent is a warning: the address stands, and the announcer comes after.
+ * So are connections that cannot be destroyed.
  * -errno with the reason; what was done before the failure stands, and a second
  * run goes on from there.
  */
 int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
 	       struct outcome *outcome, struct why *why);
 /* The plan as a list on stdout; changes nothing.  -errno of the write. */
-int apply_print(const struct master *master, const struct plan *plan);
+int apply_print(const struct master *master, const struct plan *plan, const char *reason);
+
+/* Floor 3: conflict.c -------------------------------------------------- */
+
+enum {
+	TAPS_MAX = 16,		/* links of one master's VIPs that are listened to */
+	PROBES = 2,		/* after a claim, whether or not anybody answers */
+};
+
+/* A link that is listened to. */
+struct tap {
+	unsigned ifindex;
+	int fd;			/* probe_open()'s */
+};
+
+struct taps {
+	struct tap items[TAPS_MAX];
+	size_t count;
+};
+
+/* An address that is announced.  Moments are clock_ms()'s, -1 when there is none. */
+struct target {
+	struct ip ip;
+	struct link link;	/* as it was at the last look */
+	unsigned repeat;	/* the next one of the schedule */
+	bool owed;		/* an announcement could not leave: no carrier, or a new MAC */
+	double begun_ms;
+	/* the conflict, if there is one */
+	unsigned probes;	/* sent */
+	unsigned heard;		/* frames of another host that has the address */
+	uint8_t other[ETH_ALEN];	/* its hardware address */
+	double again_ms;	/* when to announce once more because of it */
+	double talked_over_ms;	/* when that was done last */
+	double verdict_ms;	/* when the last probe's answer must have come */
+	bool answered;		/* since the last probe */
+	bool judged;
+};
+
+/* Listens to the links of the targets; what cannot be listened to is left out. */
+void conflict_open(struct taps *taps, const struct target *targets, size_t count);
+/* When this target has something to do; negative when it has not. */
+double conflict_next(const struct target *target);
+/* Whether it is to be announced now because of a conflict; says so once. */
+bool conflict_wants_announcement(struct target *target, double now_ms);
+/*
+ * Probes when it is time to.  `repeated`: it has just been announced by the schedule;
+ * `last`: the schedule is through.
+ */
+void conflict_probe(const struct taps *taps, struct target *target, bool repeated, bool last,
+		    double now_ms);
+/* Takes what was heard; another holder is logged when it is heard first. */
+void conflict_hear(const char *master, const struct taps *taps, struct target *targets,
+		   size_t count);
+/* Logs those that are still held elsewhere at the end. */
+void conflict_report(const char *master, const struct target *targets, size_t count);
 
 /* Floor 4: announce.c -------------------------------------------------- */
 
@@ -657,6 +858,7 @@ struct run {
 	struct lock lock;
 	int packet;
 	bool verified;		/* a Sentinel has said who is master */
+	bool planned;		/* there is a plan, so it is known whether this is the master's */
 	bool applied;		/* the kernel may have been changed */
 	struct line note;	/* what came between the arguments and the truth */
 	struct outcome outcome;
@@ -672,8 +874,13 @@ void run_free(struct run *run);
 int run_event(struct run *run, const struct event *event, bool dry_run);
 int run_by_hand(struct run *run, bool claim, bool dry_run);
 
-/* The parts, for sync: lock, then facts and plan of run->truth, then apply. */
+/*
+ * The parts, for sync: lock, from what the Sentinels said to run->truth (-EAGAIN when
+ * they do not say it), then facts (alone, or with the plan), then apply.
+ */
 int run_lock(struct run *run, bool failover);
+int run_decide(struct run *run, const struct council *council, int resolve_ms);
+int run_gather(struct run *run);
 int run_plan(struct run *run);
 int run_apply(struct run *run);
 
@@ -682,6 +889,8 @@ int run_apply(struct run *run);
  * safe, because Sentinel could be asked and so will be able to correct them.
  */
 bool run_may_be_replayed(const struct run *run, int err);
+/* The plan of a run on stdout, which changes nothing. */
+int run_print(const struct run *run);
 /* Logs the one line of the run. */
 void run_report(const struct run *run, int err);
 
@@ -706,7 +915,59 @@ struct sync_options {
 enum verdict sync_masters(const struct config *config, const struct master *const masters[],
 			  size_t count, const struct sync_options *options);
 
-/* Floor 6: status.c, check.c ------------------------------------------- */
+/* Floor 6: survey.c ---------------------------------------------------- */
+
+/* One VIP as it is found. */
+struct sighting {
+	const struct vip *vip;
+	const struct link *link;	/* where it belongs on this host; NULL: nowhere */
+	bool here;			/* stands here, on any link but loopback */
+	struct question question;	/* who else answers for it on `link` */
+	size_t connections;		/* TCP, of this host */
+};
+
+/* What there is to know of one master; facts and plan are those of the run. */
+struct state {
+	struct run run;
+	struct council council;
+	bool known;			/* who is master is in run.truth */
+	bool here;			/* it is this host */
+	bool blind;			/* the kernel did not tell its addresses */
+	int error;			/* of the first that failed: truth, facts, plan; run.why */
+	struct plan claim;		/* as if this host were the master */
+	int claim_error;
+	struct why claim_why;
+	struct sighting *sightings;	/* one for each VIP */
+};
+
+struct survey {
+	struct state *states;		/* one for each master */
+	size_t count;
+	struct question *hosts;		/* the masters' and the Sentinels' own addresses */
+	size_t host_count;
+	int connections_error;		/* -errno when connections could not be counted */
+};
+
+/*
+ * Looks at everything at once and changes nothing: what the Sentinels say, where the
+ * VIPs stand and should, who answers for them, their connections.  Done in
+ * SURVEY_MS whatever the number of masters.  -ENOMEM.  Keeps pointers to config and masters.
+ */
+enum { SURVEY_MS = 2500 };
+int survey_take(const struct config *config, const struct master *const masters[],
+		size_t count, struct survey *survey);
+void survey_free(struct survey *survey);
+/* The address of a server or a Sentinel that answers with this MAC; NULL: none does. */
+const struct ip *survey_host(const struct survey *survey, const uint8_t mac[ETH_ALEN]);
+/*
+ * Whether the n-th that answers for the VIP should not: this host is the master; or the
+ * master's own address answers with another MAC; or, where that says nothing,
+ * there are several.
+ */
+bool survey_is_intruder(const struct survey *survey, const struct state *state,
+			const struct sighting *sighting, size_t n);
+
+/* Floor 7: status.c, check.c ------------------------------------------- */
 
 /*
  * Says for each master who is master, where its VIPs stand and whether that is
@@ -716,11 +977,81 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 enum verdict status_masters(const struct config *config, const struct master *const masters[],
 			    size_t count, bool json);
 
+/* What status makes of one master. */
+enum { PROBLEMS_MAX = 16 };
+struct judgement {
+	enum verdict verdict;		/* as of status_masters() */
+	size_t problem_count;
+	struct why problems[PROBLEMS_MAX];	/* the first one is the worst */
+	struct why summary;		/* the verdict in words */
+	struct why remedy;		/* what to type; may be empty */
+};
+
+/* Pure. */
+void status_judge(const struct survey *survey, const struct state *state,
+		  struct judgement *judgement);
+/* "right", "wrong" or "unknown" */
+const char *status_word(enum verdict verdict);
+/* status-json.c: all of it on stdout, one object. */
+void status_json(const struct survey *survey, const struct judgement judgements[],
+		 enum verdict verdict);
+
 /*
  * Looks for what would break a failover and says the remedy for each finding, on stdout.
  * AGREES, or TRANSIENT with any that must be mended.
  */
 enum verdict check_masters(const struct config *config, const char *config_path,
 			   const struct master *const masters[], size_t count);
+/* The same where the configuration is refused already. */
+enum verdict check_refused(const struct why *why);
+
+/* What the parts of check write into; check.c prints it. */
+enum level { LEVEL_TITLE, LEVEL_OK, LEVEL_WARNING, LEVEL_ERROR };
+
+struct finding {
+	enum level level;
+	const char *topic;	/* a literal */
+	struct why text;
+	struct why remedy;	/* a command or a setting to type; empty where all is well */
+};
+
+struct report {
+	struct finding *findings;
+	size_t count;
+	bool incomplete;	/* no memory */
+};
+
+/* What the findings after it are about; `topic` is NULL then. */
+void report_add(struct report *report, enum level level, const char *topic, const char *format,
+		...) PRINTF(4, 5);
+/* Of the finding that was added last. */
+void report_remedy(struct report *report, const char *format, ...) PRINTF(2, 3);
+/* A reason of the form "what is wrong: what to do". */
+void report_why(struct report *report, enum level level, const char *topic,
+		const struct why *why);
+
+/* check-host.c: the configuration, and what the kernel can do. */
+void check_host(const struct config *config, const char *config_path, struct report *report);
+
+/* check-link.c: the interfaces that VIPs belong on. */
+void check_links(const struct survey *survey, struct report *report);
+
+/* check-process.c: a master's local Sentinel, and what it lets this program do. */
+void check_local(const struct state *state, const char *config_path, struct process *process,
+		 struct report *report);
+/* Whether a Sentinel listens on this host. */
+bool check_is_near(const struct state *state, const struct endpoint *at);
+
+/* check-systemd.c: its unit; `name` is empty when the process is not known. */
+void check_unit(const char *name, const char *program, struct report *report);
+/*
+ * Judges what `systemctl show` printed of one or several units: the sandbox that they put
+ * this program in.  Returns how many units were there.  Pure.
+ */
+size_t check_unit_judge(const char *output, const char *program, struct report *report);
+
+/* check-sentinel.c: what the Sentinels know of the masters, and who listens. */
+void check_sentinels(const struct survey *survey, const char *config_path,
+		     struct report *report);
 
 #endif

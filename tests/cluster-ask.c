@@ -65,6 +65,8 @@ redisReply *cluster_ask(struct cluster *c, const char *address, int port, const 
 
 	if (!link)
 		return NULL;
+	if (port == CLUSTER_SENTINEL_PORT && c->setup->password)
+		freeReplyObject(redisCommand(link, "AUTH %s", c->setup->password));
 	va_start(ap, format);
 	reply = redisvCommand(link, format, ap);
 	va_end(ap);

@@ -20,12 +20,31 @@
 
 /* ---- starting and stopping ---- */
 
+static const char *cluster_name(const struct cluster *c, int node)
+{
+	return c->setup->names ? c->node[node].host->name : c->node[node].ip;
+}
+
+/* Every host knows every other by name. */
+static void cluster_hosts_file(struct cluster *c, int node)
+{
+	char lines[1024] = "127.0.0.1 localhost\n::1 localhost\n";
+	size_t n = strlen(lines);
+
+	for (int i = 0; i < c->nodes; i++)
+		n += (size_t)snprintf(lines + n, sizeof lines - n, "%s %s\n", c->node[i].ip,
+				      c->node[i].host->name);
+	lab_file(c->node[node].host, "etc/hosts", 0644, 0, "%s", lines);
+}
+
 static void cluster_configure(struct cluster *c, int node)
 {
 	const struct cluster_setup *s = c->setup;
 	const struct cluster_node *n = &c->node[node];
 
 	lab_config(n->host, "%s", s->vip_config);
+	if (s->names)
+		cluster_hosts_file(c, node);
 	lab_file(n->host, "redis/redis.conf", 0644, 0,
 		 "port %d\n"
 		 "bind * -::*\n"
@@ -35,7 +54,7 @@ static void cluster_configure(struct cluster *c, int node)
 		 "repl-diskless-sync-delay 0\n"
 		 "replica-announce-ip %s\n"
 		 "%s\n",
-		 CLUSTER_REDIS_PORT, n->ip, s->redis ? s->redis : "");
+		 CLUSTER_REDIS_PORT, cluster_name(c, node), s->redis ? s->redis : "");
 	lab_file(n->host, "sentinel/sentinel.conf", 0644, 0,
 		 "port %d\n"
 		 "bind * -::*\n"
@@ -48,7 +67,7 @@ static void cluster_configure(struct cluster *c, int node)
 		 "sentinel failover-timeout " CLUSTER_MASTER " 10000\n"
 		 "sentinel client-reconfig-script " CLUSTER_MASTER " \"%s\"\n"
 		 "%s\n",
-		 CLUSTER_SENTINEL_PORT, n->ip, s->sentinel ? s->sentinel : "", c->node[0].ip,
+		 CLUSTER_SENTINEL_PORT, n->ip, s->sentinel ? s->sentinel : "", cluster_name(c, 0),
 		 CLUSTER_REDIS_PORT, c->nodes / 2 + 1,
 		 s->down_after_ms ? s->down_after_ms : DOWN_AFTER_MS, lab_program(),
 		 s->sentinel_of[node] ? s->sentinel_of[node] : "");
@@ -66,7 +85,7 @@ static void cluster_redis_start_below(struct cluster *c, int node, int master)
 	snprintf(port, sizeof port, "%d", CLUSTER_REDIS_PORT);
 	if (master >= 0 && master != node) {
 		argv[2] = "--replicaof";
-		argv[3] = c->node[master].ip;
+		argv[3] = cluster_name(c, master);
 		argv[4] = port;
 	}
 	n->redis = lab_spawn(n->host, "redis.log", argv);

@@ -33,6 +33,8 @@ struct cluster_setup {
 	const char *redis;                      /* more lines for each redis.conf, or NULL */
 	const char *sentinel;                   /* more lines for each sentinel.conf, or NULL */
 	const char *sentinel_of[CLUSTER_NODES]; /* the same for one node only */
+	const char *password;                   /* with which cluster_ask() asks the Sentinels */
+	bool names;                             /* Redis is known by its host's name */
 	int down_after_ms;                      /* 0: 2000 */
 };
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tests in network namespaces: the program under test ($SENTINEL_VIP) on a host of a
+ * laboratory, looked at from outside. One argument chooses tests by name, `*` and `?` allowed.
+ */
+#include "netns.h"
+
+#include <stdio.h>
+
+static void failed(const char *message)
+{
+	fail_msg("%s", message);
+}
+
+static int run(int argc, char **argv)
+{
+	static int (*const groups[])(void) = {
+		netns_state_tests,   netns_primary_tests, netns_facts_tests,  netns_refuse_tests,
+		netns_sandbox_tests, netns_wire_tests,    netns_detach_tests, netns_fault_tests,
+	};
+	int bad = 0;
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	lab_on_failure = failed;
+	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+		bad += groups[i]() != 0;
+	return bad ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	return lab_main(argc, argv, run);
+}
