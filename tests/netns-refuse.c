@@ -185,7 +185,7 @@ static void config_is_missing(void **state)
 	bind_one();
 	lab_must(us, "rm /run/sentinel-vip.conf");
 	sentinel(PEER4);
-	expect_refused("/run/sentinel-vip.conf", "No such file");
+	expect_refused("/run/sentinel-vip.conf", "is not there");
 	lab_must(us, "mkdir /run/sentinel-vip.conf");
 	sentinel(PEER4);
 	expect_refused("/run/sentinel-vip.conf");
