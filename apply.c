@@ -233,7 +233,8 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 
 		printf("  would %s %s/%u %s %s\n", verbs[step->kind],
 		       ip_text(&step->vip->ip, text),
-		       step->kind == STEP_DELETE ? step->address->prefixlen : step->vip->prefixlen,
+		       (unsigned)(step->kind == STEP_DELETE ? step->address->prefixlen :
+							      step->vip->prefixlen),
 		       step->kind == STEP_DELETE ? "from" : "on", step->link->name);
 	}
 	if (plan->kill_connections && plan_changes(plan))

@@ -31,8 +31,7 @@ static const char *names_of(uint64_t caps)
 static void remedy_caps(const struct process *p, const char *program, struct report *report)
 {
 	if (p->unit[0] != '\0')
-		report_remedy(report, "systemctl edit %s: [Service] PrivateUsers=no "
-			      "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW "
+		report_remedy(report, "systemctl edit %s: [Service] "
 			      "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW; then restart it", p->unit);
 	else if (p->foreign_user_ns || (p->bounding & NEEDED) != NEEDED)
 		report_remedy(report, "give the container of Sentinel NET_ADMIN and NET_RAW (cap_add)");
@@ -202,17 +201,20 @@ static void check_lock(const struct process *p, struct report *report)
 	report_add(report, LEVEL_WARNING, "lock", "%s cannot be used: %s; two calls for one master could meet",
 		   LOCK_DIR, why);
 	if (p->unit[0] != '\0')
-		report_remedy(report, "systemctl edit %s: [Service] RuntimeDirectory=sentinel-vip "
-			      "RuntimeDirectoryMode=0700 RuntimeDirectoryPreserve=yes", p->unit);
+		report_remedy(report, "rm -r %s; systemctl edit %s: [Service] RuntimeDirectory=sentinel-vip "
+			      "RuntimeDirectoryPreserve=yes; then restart it", LOCK_DIR, p->unit);
 	else
 		report_remedy(report, "install -d -m 0700 -o %s %s, and the same at each boot", p->user, LOCK_DIR);
 }
 
+/* What a sandbox does to it is said with the unit; else the process itself shows it. */
 static void check_process(const struct master *master, const char *program, const char *config_path,
 			  const struct process *process, struct report *report)
 {
-	check_caps(process, program, report);
-	check_executable(process, program, report);
+	if (check_unit(process->unit, program, report)) {
+		check_caps(process, program, report);
+		check_executable(process, program, report);
+	}
 	check_same_config(process, program, config_path, report);
 	check_readable(process, "configuration", config_path, report);
 	if (master->auth_path != NULL)
@@ -266,9 +268,8 @@ void check_local(const struct state *state, const char *config_path, struct proc
 	}
 	process_find_sentinel(&master->sentinel, process);
 	process_program(program);
-	if (process->pid == 0)
-		check_own_caps(report);
-	else
+	if (process->pid != 0)
 		check_process(master, program, config_path, process, report);
-	check_unit(process->unit, program, report);
+	else if (check_unit("", program, report))
+		check_own_caps(report);
 }

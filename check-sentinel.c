@@ -129,13 +129,11 @@ static void check_monitor(const struct talk *talk)
 	const struct endpoint *master = &state->run.truth.master;
 	struct report *report = talk->report;
 	char text[ENDPOINT_TEXT_SIZE];
-	bool elsewhere = false;
 	struct line options;
 
 	for (size_t i = 0; i < state->council.count; i++) {
 		const struct vote *vote = &state->council.votes[i];
 
-		elsewhere = elsewhere || !check_is_near(state, &vote->sentinel);
 		if (vote->answer.kind == ANSWER_MASTER &&
 		    config_owner(state->run.config, &vote->answer.master.ip) != NULL) {
 			report_add(report, LEVEL_ERROR, "monitor", "%s names a VIP, %s, as the master",
@@ -146,9 +144,9 @@ static void check_monitor(const struct talk *talk)
 			return;
 		}
 	}
-	if (ip_is_loopback(&master->ip) && elsewhere) {
-		report_add(report, LEVEL_ERROR, "monitor", "the master is known as %s, so every host takes itself "
-			   "for it", master->host);
+	if (ip_is_loopback(&master->ip)) {
+		report_add(report, LEVEL_WARNING, "monitor", "the master is known as %s, so every host takes itself "
+			   "for it; that is well with one host alone", master->host);
 		report_remedy(report, "sentinel monitor %s with the server's own address, on all hosts",
 			      state->run.master->name);
 	} else {

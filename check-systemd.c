@@ -159,12 +159,14 @@ static void judge_unit(struct unit *unit)
 }
 
 /* Properties of several units come with an empty line between them. */
-size_t check_unit_judge(const char *output, const char *program, struct report *report)
+size_t check_unit_judge(const char *output, const char *program, struct report *report,
+			unsigned *errors)
 {
 	char done[DONE_MAX][128], load[64];
 	char *copy = strdup(output), *next = copy;
 	size_t count = 0;
 
+	*errors = 0;
 	if (copy == NULL)
 		report->incomplete = true;
 	while (next != NULL && *next != '\0') {
@@ -186,6 +188,7 @@ size_t check_unit_judge(const char *output, const char *program, struct report *
 			continue;
 		memcpy(done[count++], unit.id, sizeof(unit.id));
 		judge_unit(&unit);
+		*errors += unit.errors;
 	}
 	free(copy);
 	return count;
@@ -215,18 +218,19 @@ static int run_systemctl(int fd, void *name)
 	return 1;
 }
 
-void check_unit(const char *name, const char *program, struct report *report)
+bool check_unit(const char *name, const char *program, struct report *report)
 {
+	unsigned errors = 0;
 	char unit[128], *output;
-	ssize_t n = -1;
+	ssize_t n;
 
 	if (access("/run/systemd/system", F_OK) < 0)	/* sd_booted(3) */
-		return;
+		return true;
 	snprintf(unit, sizeof(unit), "%s", name);
 	output = malloc(OUTPUT_BYTES);
 	if (output == NULL) {
 		report->incomplete = true;
-		return;
+		return true;
 	}
 	n = child_hear(run_systemctl, unit, SYSTEMCTL_MS, output, OUTPUT_BYTES - 1);
 	if (n <= 0) {
@@ -235,8 +239,9 @@ void check_unit(const char *name, const char *program, struct report *report)
 			      unit[0] != '\0' ? unit : "redis-sentinel");
 	} else {
 		output[n] = '\0';
-		if (check_unit_judge(output, program, report) == 0)
+		if (check_unit_judge(output, program, report, &errors) == 0)
 			report_add(report, LEVEL_OK, "sandbox", "no unit of a Sentinel is loaded here");
 	}
 	free(output);
+	return errors == 0;
 }

@@ -617,6 +617,8 @@ int probe_open(const struct link *link, int *fd);
  * section 5.4.2).  The host itself does not hear it.
  */
 int probe_send(int fd, const struct link *link, const struct ip *ip);
+/* Whether a frame says who has an address, and who that is.  Pure; any bytes will do. */
+bool probe_read(const void *frame, size_t size, struct holder *holder);
 /*
  * Takes what was heard: 1 and a holder when a frame says that another MAC than the
  * link's has one of the addresses; 0 when there is nothing more to be heard now.
@@ -1042,13 +1044,17 @@ void check_local(const struct state *state, const char *config_path, struct proc
 /* Whether a Sentinel listens on this host. */
 bool check_is_near(const struct state *state, const struct endpoint *at);
 
-/* check-systemd.c: its unit; `name` is empty when the process is not known. */
-void check_unit(const char *name, const char *program, struct report *report);
+/*
+ * check-systemd.c: its unit; `name` is empty when the process is not known.  False when it
+ * keeps this program from its work.
+ */
+bool check_unit(const char *name, const char *program, struct report *report);
 /*
  * Judges what `systemctl show` printed of one or several units: the sandbox that they put
  * this program in.  Returns how many units were there.  Pure.
  */
-size_t check_unit_judge(const char *output, const char *program, struct report *report);
+size_t check_unit_judge(const char *output, const char *program, struct report *report,
+			unsigned *errors);
 
 /* check-sentinel.c: what the Sentinels know of the masters, and who listens. */
 void check_sentinels(const struct survey *survey, const char *config_path,

@@ -6,10 +6,15 @@
 #include "cluster-test.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The announcer's last repeat comes after 5 s; nothing must move until then. */
 #define STAY_MS 6000
+
+#define DEFAULT_PRIORITY 100
+#define INFO_MS 10000 /* the Sentinels' own, and */
+#define SOON_MS 300   /* a shorter one, for news of a Redis */
 
 struct cluster *c;
 const char *const *vips;
@@ -175,6 +180,51 @@ int fail_over(void)
 	return now;
 }
 
+/* Whether a Sentinel has heard that only one can be promoted. */
+static bool has_one_candidate(int node)
+{
+	redisReply *reply = cluster_ask(c, c->node[node].ip, CLUSTER_SENTINEL_PORT,
+					"SENTINEL REPLICAS " CLUSTER_MASTER);
+	int n = 0;
+
+	for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
+		for (size_t j = 0; j + 1 < reply->element[i]->elements; j += 2)
+			n += strcmp(cluster_word(reply->element[i], j), "slave-priority") == 0 &&
+			     atoi(cluster_word(reply->element[i], j + 1)) > 0;
+	freeReplyObject(reply);
+	return n == 1;
+}
+
+static void set_priority(int node, int priority)
+{
+	freeReplyObject(cluster_ask(c, c->node[node].ip, CLUSTER_REDIS_PORT,
+				    "CONFIG SET replica-priority %d", priority));
+}
+
+void promote_only(int node)
+{
+	int master = cluster_master(c);
+
+	sentinel_time("info-period", SOON_MS);
+	for (int i = 0; i < c->nodes; i++)
+		set_priority(i, i == node || i == master ? DEFAULT_PRIORITY : 0);
+	for (int i = 0; i < c->nodes; i++)
+		check(LAB_UNTIL(has_one_candidate(i), FOLLOW_MS), "node %d heeds no priorities", i);
+	sentinel_time("info-period", INFO_MS);
+}
+
+/* News are published, to Redis and to each other; nothing else needs that command. */
+void sentinels_gossip(bool on)
+{
+	static const int ports[] = {CLUSTER_REDIS_PORT, CLUSTER_SENTINEL_PORT};
+
+	for (int i = 0; i < c->nodes; i++)
+		for (int j = 0; j < 2; j++)
+			freeReplyObject(cluster_ask(c, c->node[i].ip, ports[j],
+						    "ACL SETUSER default %cpublish",
+						    on ? '+' : '-'));
+}
+
 void sentinel_time(const char *which, int ms)
 {
 	for (int i = 0; i < c->nodes; i++)
@@ -216,7 +266,9 @@ int test_settle(void **state)
 	for (int i = 0; i < c->nodes; i++) {
 		lab_cut(c->node[i].host, false);
 		lab_config(c->node[i].host, "%s", setup->vip_config);
+		set_priority(i, DEFAULT_PRIORITY);
 	}
+	sentinels_gossip(true);
 	cluster_settle(c);
 	master = cluster_master(c);
 	for (int i = 0; i < c->nodes; i++)

@@ -370,6 +370,16 @@ static void who_listens_mapped(void **state)
 	assert_true(parts_listens(VIP4, PORT));
 	assert_false(parts_listens(VIP6, PORT));
 	close(fd);
+	for (unsigned first = 0; first < 2; first++) {	/* in either order */
+		others[0] = first == 0 ? parts_listener(us, "::", PORT) :
+			mapped_listener("::ffff:0.0.0.0");
+		others[1] = first == 1 ? parts_listener(us, "::", PORT) :
+			mapped_listener("::ffff:0.0.0.0");
+		assert_true(parts_listens(VIP4, PORT));
+		assert_true(parts_listens(VIP6, PORT));
+		close(others[0]);
+		close(others[1]);
+	}
 	fd = mapped_listener("::ffff:" VIP4);
 	assert_true(parts_listens(VIP4, PORT));
 	assert_false(parts_listens("10.0.0.251", PORT));

@@ -252,7 +252,7 @@ static void a_plan_is_printed(void **state)
 	make_plan(false);
 	unit_capture_begin(&capture, STDOUT_FILENO);
 	assert_int_equal(apply_print(&master, &plan, "the cat wants it"), 0);
-	assert_string_equal(unit_capture_end(&capture), "m: release, since the cat wants it\n"
+	assert_string_equal(unit_capture_end(&capture), "m: release: the cat wants it\n"
 			    "  would delete 10.0.0.250/24 from eth0\n");
 	make_plan(true);
 	unit_capture_begin(&capture, STDOUT_FILENO);

@@ -105,6 +105,7 @@ static void spelling_does_not_matter(void **state)
 		"interface = eth0\r\n[m]\r\nvip = 10.0.0.1/24\r\n",
 		"interface = eth0\r\n[m]\r\nvip = 10.0.0.1/24\r",
 		"\xef\xbb\xbfinterface = eth0\n[m]\nvip = 10.0.0.1/24\n",
+		"\xef\xbb\xbf[m]\nvip = 10.0.0.1/24\ninterface = eth0\n",
 		"\xef\xbb\xbf# a comment\r\ninterface = eth0\r\n[m]\r\nvip = 10.0.0.1/24\r\n",
 		"  interface\t=\teth0  \n\t[m] \n   vip  =  10.0.0.1/24\t\n",
 		"# one\n; two\n  # three\ninterface = eth0 # four\n[m] ; five\n"

@@ -247,7 +247,7 @@ static void endpoints_are_compared_by_what_is_known(void **state)
 static void ports_are_read_whole(void **state)
 {
 	static const char *const refused[] = { "",       "x",    "6379x", "x6379",  " 6379",
-					       "6379 ",  "-1",   "+1",    "65536",  "99999",
+					       "6379 ",  "-1",   "+1",    "65536",  "000001",
 					       "100000", "0x10", "1e3",   "6379\n", "\xd9\xa1" };
 	uint16_t port = 7;
 

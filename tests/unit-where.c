@@ -52,6 +52,7 @@ static void without_a_master_it_is_the_subnets(void **state)
 		ADDRESS("10.0.0.250", 32, LO, 0),
 		ADDRESS("10.0.0.1", 8, ETH0, 0),
 		ADDRESS("10.0.0.2", 24, ETH1, 0),
+		ADDRESS("10.0.0.3", 24, ETH0, 0),		/* as narrow, but later */
 		ADDRESS("10.0.0.1", 16, ETH0, 0),
 		ADDRESS("10.0.1.1", 26, ETH0, 0),		/* narrower, but another subnet */
 	};
