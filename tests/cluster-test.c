@@ -180,19 +180,28 @@ int fail_over(void)
 	return now;
 }
 
-/* Whether a Sentinel has heard that only one can be promoted. */
-static bool has_one_candidate(int node)
+static const char *field(const redisReply *reply, const char *name)
+{
+	for (size_t i = 0; i + 1 < reply->elements; i += 2)
+		if (strcmp(cluster_word(reply, i), name) == 0)
+			return cluster_word(reply, i + 1);
+	return "";
+}
+
+/* Whether the Sentinel of a node has heard which of the replicas may be promoted. */
+static bool knows_candidate(int node, int candidate)
 {
 	redisReply *reply = cluster_ask(c, c->node[node].ip, CLUSTER_SENTINEL_PORT,
 					"SENTINEL REPLICAS " CLUSTER_MASTER);
-	int n = 0;
+	bool knows = reply && reply->type == REDIS_REPLY_ARRAY;
 
-	for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
-		for (size_t j = 0; j + 1 < reply->element[i]->elements; j += 2)
-			n += strcmp(cluster_word(reply->element[i], j), "slave-priority") == 0 &&
-			     atoi(cluster_word(reply->element[i], j + 1)) > 0;
+	for (size_t i = 0; knows && i < reply->elements; i++) {
+		bool may = atoi(field(reply->element[i], "slave-priority")) > 0;
+
+		knows = may == (cluster_index(c, field(reply->element[i], "ip")) == candidate);
+	}
 	freeReplyObject(reply);
-	return n == 1;
+	return knows;
 }
 
 static void set_priority(int node, int priority)
@@ -209,7 +218,8 @@ void promote_only(int node)
 	for (int i = 0; i < c->nodes; i++)
 		set_priority(i, i == node || i == master ? DEFAULT_PRIORITY : 0);
 	for (int i = 0; i < c->nodes; i++)
-		check(LAB_UNTIL(has_one_candidate(i), FOLLOW_MS), "node %d heeds no priorities", i);
+		check(LAB_UNTIL(knows_candidate(i, node), FOLLOW_MS),
+		      "node %d has not heard of the priorities", i);
 	sentinel_time("info-period", INFO_MS);
 }
 
@@ -221,8 +231,8 @@ void sentinels_gossip(bool on)
 	for (int i = 0; i < c->nodes; i++)
 		for (int j = 0; j < 2; j++)
 			freeReplyObject(cluster_ask(c, c->node[i].ip, ports[j],
-						    "ACL SETUSER default %cpublish",
-						    on ? '+' : '-'));
+						    "ACL SETUSER default %s",
+						    on ? "+publish" : "-publish"));
 }
 
 void sentinel_time(const char *which, int ms)

@@ -105,6 +105,15 @@ int call(int node, int from, int to);
 /* A planned failover, asked of the old master's Sentinel, until all is as it should be. */
 int fail_over(void);
 
+/* Of the replicas only that one may be promoted, as all Sentinels know; until the next test. */
+void promote_only(int node);
+
+/*
+ * Whether Sentinels hear each other's news: without, each goes on with what it knows and answers
+ * questions as ever. Until the next test.
+ */
+void sentinels_gossip(bool on);
+
 /* Sets a time of each Sentinel's own, such as "info-period"; older ones have no such command. */
 void sentinel_time(const char *which, int ms);
 
@@ -154,6 +163,7 @@ int cluster_overlap_tests(void);
 int cluster_sync_tests(void);
 int cluster_cut_tests(void);
 int cluster_storm_tests(void);
+int cluster_window_tests(void);
 int cluster_names_tests(void);
 int cluster_auth_tests(void);
 int cluster_council_tests(void);

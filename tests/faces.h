@@ -53,6 +53,19 @@ void faces_fail(const char *file, int line, const char *format, ...) LAB_PRINTF(
 /* A Sentinel of this node that is started by hand, with words before it. */
 void faces_restart_sentinel(int node, const char *const before[]);
 
+/* ---- faces-check.c: what check found ---- */
+
+/* There is a line of this level (ok, warning, error) and topic with this text, and a remedy unless it is ok. */
+#define expect_finding(level, topic, text) faces_finding(__FILE__, __LINE__, level, topic, text)
+void faces_finding(const char *file, int line, const char *level, const char *topic, const char *text);
+
+/* The remedy of the finding that was looked for last. */
+const char *faces_remedy(void);
+
+/* The last run found so many, and ended as it must then. */
+#define expect_count(errors, warnings) faces_count(__FILE__, __LINE__, errors, warnings)
+void faces_count(const char *file, int line, int errors, int warnings);
+
 /* ---- faces-json.c ---- */
 
 /* Whether the text is one JSON value (RFC 8259) and nothing else. */
