@@ -126,6 +126,14 @@ static bool holds(const struct facts *facts, const struct ip *ip, unsigned ifind
 	return false;
 }
 
+static bool is_added_again(const struct plan *plan, const struct step *deleted)
+{
+	for (const struct step *s = deleted; s < plan->steps + plan->step_count; s++)
+		if (s->kind == STEP_ADD && s->vip == deleted->vip && s->link == deleted->link)
+			return true;
+	return false;
+}
+
 /* Each address stands where it was added and no more where it was deleted. */
 static int verify(struct netlink *netlink, const struct plan *plan, struct why *why)
 {
@@ -146,7 +154,7 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 			return why_set(why, -EIO, "%s was added to %s and is gone again: something else "
 				       "removes it (NetworkManager, systemd-networkd, a script?)", text,
 				       step->link->name);
-		if (step->kind == STEP_DELETE && there)
+		if (step->kind == STEP_DELETE && there && !is_added_again(plan, step))
 			return why_set(why, -EIO, "%s was deleted from %s and is there again: something "
 				       "else adds it (keepalived, a script?)", text, step->link->name);
 	}
@@ -241,5 +249,7 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 		printf("  would close the TCP connections of what is deleted\n");
 	if (plan->step_count == 0)
 		printf("  nothing to do\n");
-	return fflush(stdout) == 0 ? 0 : -errno;
+	if (fflush(stdout) < 0)
+		return -errno;
+	return ferror(stdout) ? -EIO : 0;
 }

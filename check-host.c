@@ -19,9 +19,10 @@ static void check_config(const struct config *config, const char *path, struct r
 
 	for (size_t i = 0; i < config->master_count; i++)
 		vips += config->masters[i].vip_count;
-	report_add(report, LEVEL_OK, "configuration", "%s: %zu master%s, %zu VIP%s; nobody but its owner "
-		   "can change it", path, config->master_count, config->master_count == 1 ? "" : "s",
-		   vips, vips == 1 ? "" : "s");
+	report_add(report, LEVEL_OK, "configuration",
+		   "%s: %zu master%s, %zu VIP%s; nobody but its owner can change it",
+		   path, config->master_count, config->master_count == 1 ? "" : "s", vips,
+		   vips == 1 ? "" : "s");
 }
 
 /* Ending connections --------------------------------------------------- */
@@ -41,7 +42,7 @@ static int try_destroy(size_t *destroyed)
 
 	if (getrandom(&host, sizeof(host), GRND_NONBLOCK) != (ssize_t)sizeof(host))
 		host = (uint32_t)getpid();
-	ip.in.s_addr = htonl(UINT32_C(0x7f400000) | (host & 0x3ffffe) | 1);	/* in 127.64.0.0/10 */
+	ip.in.s_addr = htonl(UINT32_C(0x7f400000) | (host & 0x3ffffe) | 1); /* in 127.64.0.0/10 */
 	err = tcp_count(&ip, 1, deadline, &used);
 	if (err < 0 || used > 0)
 		return err < 0 ? err : -EADDRINUSE;
@@ -61,19 +62,21 @@ static void check_destroy(struct report *report)
 	int err = try_destroy(&destroyed);
 
 	if (err == 0 && destroyed > 0) {
-		report_add(report, LEVEL_OK, "connections", "of a VIP that leaves can be ended (SOCK_DESTROY)");
+		report_add(report, LEVEL_OK, "connections",
+			   "of a VIP that leaves can be ended (SOCK_DESTROY)");
 	} else if (err == -EPERM || err == -EACCES) {
-		report_add(report, LEVEL_WARNING, "connections", "ending them could not be tried: CAP_NET_ADMIN is "
-			   "missing here");
+		report_add(report, LEVEL_WARNING, "connections",
+			   "ending them could not be tried: CAP_NET_ADMIN is missing here");
 		report_remedy(report, "run this check as root");
 	} else if (err == -EOPNOTSUPP || err == 0) {
-		report_add(report, LEVEL_WARNING, "connections", "of a VIP that leaves cannot be ended: this kernel "
-			   "has no SOCK_DESTROY, so that clients wait for their own timeouts");
-		report_remedy(report, "a kernel with CONFIG_INET_DIAG_DESTROY=y; or tcp-keepalive and timeouts in "
-			      "the clients");
+		report_add(report, LEVEL_WARNING, "connections",
+			   "of a VIP that leaves cannot be ended: this kernel has no SOCK_DESTROY, "
+			   "so that clients wait for their own timeouts");
+		report_remedy(report, "a kernel with CONFIG_INET_DIAG_DESTROY=y; or tcp-keepalive "
+				      "and timeouts in the clients");
 	} else {
-		report_add(report, LEVEL_WARNING, "connections", "ending them could not be tried: %s",
-			   strerror(-err));
+		report_add(report, LEVEL_WARNING, "connections",
+			   "ending them could not be tried: %s", strerror(-err));
 		report_remedy(report, "ip link set lo up; modprobe tcp_diag");
 	}
 }

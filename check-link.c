@@ -58,8 +58,8 @@ static int setting_max(const char *link, const char *name)
 static void remedy_setting(struct report *report, const char *family, const char *link,
 			   const char *name, int value)
 {
-	report_remedy(report, "sysctl -w net/%s/conf/%s/%s=%d, and the same in /etc/sysctl.d/", family,
-		      link, name, value);
+	report_remedy(report, "sysctl -w net/%s/conf/%s/%s=%d, and the same in /etc/sysctl.d/",
+		      family, link, name, value);
 }
 
 static bool stands_short(const struct place *place)
@@ -93,12 +93,12 @@ static void check_promotion(const struct place *place)
 	if (setting_max(name, "promote_secondaries") > 0) {
 		report_add(place->report, LEVEL_OK, "secondaries", "promote_secondaries is on");
 	} else if (!stands_short(place)) {
-		report_add(place->report, LEVEL_OK, "secondaries", "promote_secondaries is off, which is "
-			   "no matter to a VIP with /32");
+		report_add(place->report, LEVEL_OK, "secondaries",
+			   "promote_secondaries is off, which is no matter to a VIP with /32");
 	} else {
-		report_add(place->report, LEVEL_WARNING, "secondaries", "promote_secondaries is off: where "
-			   "a VIP is the first address of its subnet, \"ip addr del\" by hand takes this "
-			   "host's own address along");
+		report_add(place->report, LEVEL_WARNING, "secondaries",
+			   "promote_secondaries is off: where a VIP is the first address of its "
+			   "subnet, \"ip addr del\" by hand takes this host's own address along");
 		remedy_setting(place->report, "ipv4", name, "promote_secondaries", 1);
 	}
 }
@@ -135,18 +135,24 @@ static void check_answers(const struct place *place)
 		    (ignore == 2 && !is_covered(&place->guests[i], place->link->ifindex))))
 			mute = place->guests[i].vip;
 	if (mute == NULL) {
-		report_add(place->report, LEVEL_OK, "ARP", "arp_ignore %d and arp_announce %d let it answer "
-			   "for its VIPs", ignore, announce);
+		report_add(place->report, LEVEL_OK, "ARP",
+			   "arp_ignore %d and arp_announce %d let it answer for its VIPs",
+			   ignore, announce);
 		return;
 	}
 	if (ignore == 8)
-		report_add(place->report, LEVEL_ERROR, "ARP", "arp_ignore is 8: nobody is ever answered, so %s "
-			   "is lost as soon as an announcement is forgotten", ip_text(&mute->ip, text));
+		report_add(place->report, LEVEL_ERROR, "ARP",
+			   "arp_ignore is 8: nobody is ever answered, so %s is lost as soon as an "
+			   "announcement is forgotten",
+			   ip_text(&mute->ip, text));
 	else
-		report_add(place->report, LEVEL_ERROR, "ARP", "arp_ignore is 2 and no address of %s has %s in "
-			   "its subnet: nobody is answered", name, ip_text(&mute->ip, text));
-	remedy_setting(place->report, "ipv4", setting("ipv4", name, "arp_ignore") == ignore ? name : "all",
-		       "arp_ignore", 1);
+		report_add(place->report, LEVEL_ERROR, "ARP",
+			   "arp_ignore is 2 and no address of %s has %s in its subnet: nobody is "
+			   "answered",
+			   name, ip_text(&mute->ip, text));
+	remedy_setting(place->report, "ipv4",
+		       setting("ipv4", name, "arp_ignore") == ignore ? name : "all", "arp_ignore",
+		       1);
 }
 
 static void check_ipv6(const struct place *place)
@@ -157,12 +163,14 @@ static void check_ipv6(const struct place *place)
 	if (!has_family(place, AF_INET6))
 		return;
 	if (disabled < 0) {
-		report_add(place->report, LEVEL_ERROR, "IPv6", "the kernel has no IPv6 on %s, but a VIP is of "
-			   "IPv6", name);
+		report_add(place->report, LEVEL_ERROR, "IPv6",
+			   "the kernel has no IPv6 on %s, but a VIP is of IPv6",
+			   name);
 		report_remedy(place->report, "boot without ipv6.disable=1");
 	} else if (disabled != 0) {
-		report_add(place->report, LEVEL_ERROR, "IPv6", "IPv6 is turned off on %s, but a VIP is of "
-			   "IPv6", name);
+		report_add(place->report, LEVEL_ERROR, "IPv6",
+			   "IPv6 is turned off on %s, but a VIP is of IPv6",
+			   name);
 		remedy_setting(place->report, "ipv6", name, "disable_ipv6", 0);
 	} else {
 		report_add(place->report, LEVEL_OK, "IPv6", "is on");
@@ -182,12 +190,14 @@ static void check_loopback(const struct place *place, const struct guest *g)
 		if (a->ip.family != AF_INET || !ip_equal(&a->ip, &g->vip->ip) || link == NULL ||
 		    (link->flags & IFF_LOOPBACK) == 0 || ignore == 1 || ignore == 2 || ignore == 8)
 			continue;
-		report_add(place->report, LEVEL_ERROR, "ARP", "%s stands on %s, and with arp_ignore %d this "
-			   "host answers for it on %s even when it is not the master",
+		report_add(place->report, LEVEL_ERROR, "ARP",
+			   "%s stands on %s, and with arp_ignore %d this host answers for it on %s "
+			   "even when it is not the master",
 			   ip_text(&a->ip, text), link->name, ignore, place->link->name);
-		report_remedy(place->report, "ip addr del %s/%u dev %s; or sysctl -w "
-			      "net/ipv4/conf/all/arp_ignore=1 net/ipv4/conf/all/arp_announce=2", text,
-			      a->prefixlen, link->name);
+		report_remedy(place->report,
+			      "ip addr del %s/%u dev %s; or sysctl -w "
+			      "net/ipv4/conf/all/arp_ignore=1 net/ipv4/conf/all/arp_announce=2",
+			      text, a->prefixlen, link->name);
 	}
 }
 
@@ -200,12 +210,14 @@ static bool is_kept(char *files)
 	char text[FILE_BYTES], value[64], *save = NULL;
 	bool kept = false;
 
-	for (char *file = strtok_r(files, "\":", &save); file; file = strtok_r(NULL, "\":", &save)) {
+	for (char *file = strtok_r(files, "\":", &save); file;
+	     file = strtok_r(NULL, "\":", &save)) {
 		const char *rest = text;
 
 		if (file_read(file, text, sizeof(text)) < 0)
 			continue;
-		while ((rest = file_line(rest, "KeepConfiguration=", value, sizeof(value))) != NULL) {
+		while ((rest = file_line(rest, "KeepConfiguration=", value, sizeof(value))) !=
+		       NULL) {
 			kept = false;
 			for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 				kept = kept || strcmp(value, words[i]) == 0;
@@ -223,19 +235,23 @@ static bool check_networkd(const struct place *place)
 	snprintf(path, sizeof(path), "/run/systemd/netif/links/%u", place->link->ifindex);
 	if (file_read(path, text, sizeof(text)) < 0 ||
 	    file_line(text, "ADMIN_STATE=", state, sizeof(state)) == NULL ||
-	    strcmp(state, "unmanaged") == 0 || file_line(text, "NETWORK_FILE=", file, sizeof(file)) == NULL)
+	    strcmp(state, "unmanaged") == 0 ||
+	    file_line(text, "NETWORK_FILE=", file, sizeof(file)) == NULL)
 		return false;
 	file_line(text, "NETWORK_FILE_DROPINS=", dropins, sizeof(dropins));
 	snprintf(all, sizeof(all), "%s:%s", file, dropins);
 	if (is_kept(all)) {
-		report_add(place->report, LEVEL_OK, "managed by", "systemd-networkd, which keeps addresses that "
-			   "it does not know (KeepConfiguration)");
+		report_add(place->report, LEVEL_OK, "managed by",
+			   "systemd-networkd, which keeps addresses that it does not know "
+			   "(KeepConfiguration)");
 		return true;
 	}
 	base = strrchr(file, '/');
 	base = base != NULL ? base + 1 : file;
-	report_add(place->report, LEVEL_WARNING, "managed by", "systemd-networkd, which takes addresses away "
-		   "that it does not know when it restarts or reconfigures %s", place->link->name);
+	report_add(place->report, LEVEL_WARNING, "managed by",
+		   "systemd-networkd, which takes addresses away that it does not know when it "
+		   "restarts or reconfigures %s",
+		   place->link->name);
 	report_remedy(place->report, "KeepConfiguration=static under [Network] in "
 		      "/etc/systemd/network/%s.d/sentinel-vip.conf, then networkctl reload", base);
 	return true;
@@ -249,12 +265,16 @@ static bool check_networkmanager(const struct place *place)
 	if (file_read(path, text, sizeof(text)) < 0 ||
 	    file_line(text, "managed=", value, sizeof(value)) == NULL || strcmp(value, "true") != 0)
 		return false;
-	report_add(place->report, LEVEL_WARNING, "managed by", "NetworkManager, which takes addresses away that "
-		   "it does not know when it activates %s again", place->link->name);
-	report_remedy(place->report, "systemctl enable --now sentinel-vip-sync.timer, which puts the VIP back; or, "
-		      "where something else configures %s, unmanaged-devices=interface-name:%s under "
-		      "[keyfile] in /etc/NetworkManager/conf.d/sentinel-vip.conf", place->link->name,
-		      place->link->name);
+	report_add(place->report, LEVEL_WARNING, "managed by",
+		   "NetworkManager, which takes addresses away that it does not know when it "
+		   "activates %s again",
+		   place->link->name);
+	report_remedy(
+		place->report,
+		"systemctl enable --now sentinel-vip-sync.timer, which puts the VIP back; or, "
+		"where something else configures %s, unmanaged-devices=interface-name:%s under "
+		"[keyfile] in /etc/NetworkManager/conf.d/sentinel-vip.conf",
+		place->link->name, place->link->name);
 	return true;
 }
 
@@ -268,16 +288,21 @@ static void check_state(const struct place *place)
 		report_add(place->report, LEVEL_ERROR, "interface", "%s is down", link->name);
 		report_remedy(place->report, "ip link set %s up", link->name);
 	} else if ((link->flags & IFF_LOWER_UP) == 0) {
-		report_add(place->report, LEVEL_ERROR, "interface", "%s has no carrier", link->name);
-		report_remedy(place->report, "look at the cable, the switch port, or the other end of %s",
+		report_add(place->report, LEVEL_ERROR, "interface", "%s has no carrier",
+			   link->name);
+		report_remedy(place->report,
+			      "look at the cable, the switch port, or the other end of %s",
 			      link->name);
 	} else if (!arp_works_on(link)) {
-		report_add(place->report, LEVEL_WARNING, "interface", "%s is not an Ethernet that does ARP: no "
-			   "VIP is announced there", link->name);
-		report_remedy(place->report, "set interface = in %s, unless the network routes the VIP",
+		report_add(place->report, LEVEL_WARNING, "interface",
+			   "%s is not an Ethernet that does ARP: no VIP is announced there",
+			   link->name);
+		report_remedy(place->report,
+			      "set interface = in %s, unless the network routes the VIP",
 			      "the configuration");
 	} else {
-		report_add(place->report, LEVEL_OK, "interface", "%s is up, with carrier", link->name);
+		report_add(place->report, LEVEL_OK, "interface", "%s is up, with carrier",
+			   link->name);
 	}
 }
 
@@ -292,7 +317,8 @@ static void check_link(const struct place *place)
 		check_loopback(place, &place->guests[i]);
 	check_ipv6(place);
 	if (!check_networkd(place) && !check_networkmanager(place))
-		report_add(place->report, LEVEL_OK, "managed by", "neither systemd-networkd nor NetworkManager");
+		report_add(place->report, LEVEL_OK, "managed by",
+			   "neither systemd-networkd nor NetworkManager");
 }
 
 /* All VIPs that belong on the link, of all masters; false without memory. */

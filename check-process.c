@@ -23,7 +23,9 @@ static const char *names_of(uint64_t caps)
 	bool admin = (caps & UINT64_C(1) << CAP_NET_ADMIN) != 0;
 	bool raw = (caps & UINT64_C(1) << CAP_NET_RAW) != 0;
 
-	return admin && raw ? "CAP_NET_ADMIN and CAP_NET_RAW" : admin ? "CAP_NET_ADMIN" : "CAP_NET_RAW";
+	return admin && raw ? "CAP_NET_ADMIN and CAP_NET_RAW"
+	       : admin      ? "CAP_NET_ADMIN"
+			    : "CAP_NET_RAW";
 }
 
 /* Capabilities --------------------------------------------------------- */
@@ -31,12 +33,16 @@ static const char *names_of(uint64_t caps)
 static void remedy_caps(const struct process *p, const char *program, struct report *report)
 {
 	if (p->unit[0] != '\0')
-		report_remedy(report, "systemctl edit %s: [Service] "
-			      "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW; then restart it", p->unit);
+		report_remedy(report,
+			      "systemctl edit %s: [Service] AmbientCapabilities=CAP_NET_ADMIN "
+			      "CAP_NET_RAW; then restart it",
+			      p->unit);
 	else if (p->foreign_user_ns || (p->bounding & NEEDED) != NEEDED)
-		report_remedy(report, "give the container of Sentinel NET_ADMIN and NET_RAW (cap_add)");
+		report_remedy(report,
+			      "give the container of Sentinel NET_ADMIN and NET_RAW (cap_add)");
 	else if (p->no_new_privs)
-		report_remedy(report, "start Sentinel without no_new_privs, or with both as ambient capabilities");
+		report_remedy(report, "start Sentinel without no_new_privs, or with both as "
+				      "ambient capabilities");
 	else
 		report_remedy(report, "setcap cap_net_admin,cap_net_raw+ep %s", program);
 }
@@ -49,12 +55,13 @@ static void check_caps(const struct process *p, const char *program, struct repo
 	process_file_caps(program, &caps);
 	missing = NEEDED & ~(p->foreign_user_ns ? 0 : process_exec(p, &caps));
 	if (missing == 0) {
-		report_add(report, LEVEL_OK, "capabilities", "its user, %s, starts this program with %s", p->user,
-			   names_of(NEEDED));
+		report_add(report, LEVEL_OK, "capabilities",
+			   "its user, %s, starts this program with %s", p->user, names_of(NEEDED));
 		return;
 	}
-	report_add(report, LEVEL_ERROR, "capabilities", "its user, %s, starts this program without %s%s", p->user,
-		   names_of(missing), p->foreign_user_ns ? ", being in a user namespace of its own" : "");
+	report_add(report, LEVEL_ERROR, "capabilities",
+		   "its user, %s, starts this program without %s%s", p->user, names_of(missing),
+		   p->foreign_user_ns ? ", being in a user namespace of its own" : "");
 	remedy_caps(p, program, report);
 }
 
@@ -67,8 +74,10 @@ static void check_own_caps(struct report *report)
 	if (process_read(0, &own) < 0)
 		return;
 	missing = NEEDED & ~own.permitted;
-	report_add(report, LEVEL_WARNING, "capabilities", "no Sentinel process is seen here, so nobody knows what "
-		   "it may do; you, %s, are %s %s", own.user, missing == 0 ? "with" : "without",
+	report_add(report, LEVEL_WARNING, "capabilities",
+		   "no Sentinel process is seen here, so nobody knows what it may do; you, %s, are "
+		   "%s %s",
+		   own.user, missing == 0 ? "with" : "without",
 		   names_of(missing == 0 ? NEEDED : missing));
 	report_remedy(report, "run this check where Sentinel runs, as root");
 }
@@ -93,7 +102,8 @@ static bool read_variable(const struct process *p, const char *name, char out[PA
 		const char *value = strchr(text + i, '=');
 
 		seen = seen || value != NULL;
-		if (value == text + i + size && strncmp(text + i, name, size) == 0 && value[1] != '\0')
+		if (value == text + i + size && strncmp(text + i, name, size) == 0 &&
+		    value[1] != '\0')
 			snprintf(out, PATH_MAX, "%s", value + 1);
 	}
 	free(text);
@@ -115,13 +125,17 @@ static void check_same_config(const struct process *p, const char *program, cons
 	if (file_same(process_path(p, named, path), config_path))
 		return;
 	if (seen) {
-		report_add(report, LEVEL_ERROR, "configuration", "Sentinel's calls read %s, not %s", named,
-			   config_path);
-		report_remedy(report, "put it where Sentinel's calls read it, or set SENTINEL_VIP_CONFIG in "
-			      "Sentinel's environment");
+		report_add(report, LEVEL_ERROR, "configuration", "Sentinel's calls read %s, not %s",
+			   named, config_path);
+		report_remedy(
+			report,
+			"put it where Sentinel's calls read it, or set SENTINEL_VIP_CONFIG in "
+			"Sentinel's environment");
 	} else {
-		report_add(report, LEVEL_OK, "configuration", "%s must be named by SENTINEL_VIP_CONFIG in the "
-			   "environment of Sentinel, too, which cannot be seen", config_path);
+		report_add(report, LEVEL_OK, "configuration",
+			   "%s must be named by SENTINEL_VIP_CONFIG in the environment of "
+			   "Sentinel, too, which cannot be seen",
+			   config_path);
 	}
 }
 
@@ -134,14 +148,17 @@ static void check_readable(const struct process *p, const char *what, const char
 	if (stat(process_path(p, path, seen), &st) < 0) {
 		if (errno == EACCES)
 			return;		/* hidden from who checks, not from Sentinel */
-		report_add(report, LEVEL_ERROR, what, "Sentinel does not see %s: %s", path, strerror(errno));
+		report_add(report, LEVEL_ERROR, what, "Sentinel does not see %s: %s", path,
+			   strerror(errno));
 		report_remedy(report, "put it into Sentinel's container, too");
 	} else if (!process_may(p, &st, 4)) {
-		report_add(report, LEVEL_ERROR, what, "Sentinel's user, %s, cannot read %s", p->user, path);
+		report_add(report, LEVEL_ERROR, what, "Sentinel's user, %s, cannot read %s",
+			   p->user, path);
 		if ((st.st_mode & S_IRGRP) != 0)
 			report_remedy(report, "chgrp %u %s", (unsigned)p->gid, path);
 		else
-			report_remedy(report, "chgrp %u %s; chmod g+r %s", (unsigned)p->gid, path, path);
+			report_remedy(report, "chgrp %u %s; chmod g+r %s", (unsigned)p->gid, path,
+				      path);
 	} else {
 		report_add(report, LEVEL_OK, what, "its user, %s, can read %s", p->user, path);
 	}
@@ -158,15 +175,17 @@ static void check_executable(const struct process *p, const char *program, struc
 	if (stat(seen, &st) < 0 || statvfs(seen, &fs) < 0)
 		return;		/* said where client-reconfig-script is looked at */
 	if ((fs.f_flag & ST_NOEXEC) != 0) {
-		report_add(report, LEVEL_ERROR, "executable", "Sentinel may not execute %s: it lies on a noexec mount "
-			   "there", program);
+		report_add(report, LEVEL_ERROR, "executable",
+			   "Sentinel may not execute %s: it lies on a noexec mount there",
+			   program);
 		if (p->unit[0] != '\0')
-			report_remedy(report, "systemctl edit %s: [Service] ExecPaths=%s", p->unit, program);
+			report_remedy(report, "systemctl edit %s: [Service] ExecPaths=%s", p->unit,
+				      program);
 		else
 			report_remedy(report, "install it elsewhere, or mount that with exec");
 	} else if (!process_may(p, &st, 1)) {
-		report_add(report, LEVEL_ERROR, "executable", "Sentinel's user, %s, may not execute %s", p->user,
-			   program);
+		report_add(report, LEVEL_ERROR, "executable",
+			   "Sentinel's user, %s, may not execute %s", p->user, program);
 		report_remedy(report, "chmod 755 %s", program);
 	}
 }
@@ -187,7 +206,9 @@ static const char *why_no_lock(const struct process *p)
 	} else if (stat(process_path(p, "/run", seen), &st) < 0 || !process_may(p, &st, 3)) {
 		return "it does not exist, and Sentinel's user cannot make it";
 	}
-	return statvfs(seen, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0 ? "it is read-only to Sentinel" : NULL;
+	return statvfs(seen, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0
+		       ? "it is read-only to Sentinel"
+		       : NULL;
 }
 
 static void check_lock(const struct process *p, struct report *report)
@@ -195,16 +216,21 @@ static void check_lock(const struct process *p, struct report *report)
 	const char *why = why_no_lock(p);
 
 	if (why == NULL) {
-		report_add(report, LEVEL_OK, "lock", "its user, %s, can keep locks in %s", p->user, LOCK_DIR);
+		report_add(report, LEVEL_OK, "lock", "its user, %s, can keep locks in %s", p->user,
+			   LOCK_DIR);
 		return;
 	}
-	report_add(report, LEVEL_WARNING, "lock", "%s cannot be used: %s; two calls for one master could meet",
-		   LOCK_DIR, why);
+	report_add(report, LEVEL_WARNING, "lock",
+		   "%s cannot be used: %s; two calls for one master could meet", LOCK_DIR, why);
 	if (p->unit[0] != '\0')
-		report_remedy(report, "rm -r %s; systemctl edit %s: [Service] RuntimeDirectory=sentinel-vip "
-			      "RuntimeDirectoryPreserve=yes; then restart it", LOCK_DIR, p->unit);
+		report_remedy(
+			report,
+			"rm -r %s; systemctl edit %s: [Service] RuntimeDirectory=sentinel-vip "
+			"RuntimeDirectoryPreserve=yes; then restart it",
+			LOCK_DIR, p->unit);
 	else
-		report_remedy(report, "install -d -m 0700 -o %s %s, and the same at each boot", p->user, LOCK_DIR);
+		report_remedy(report, "install -d -m 0700 -o %s %s, and the same at each boot",
+			      p->user, LOCK_DIR);
 }
 
 /* What a sandbox does to it is said with the unit; else the process itself shows it. */
@@ -230,16 +256,21 @@ static void check_answer(const struct state *state, struct report *report)
 
 	switch (answer->kind) {
 	case ANSWER_NONE:
-		report_add(report, LEVEL_ERROR, "reachable", "it cannot be asked: %s", answer->error);
-		report_remedy(report, "start it (systemctl start redis-sentinel), or correct sentinel = in the "
-			      "configuration");
+		report_add(report, LEVEL_ERROR, "reachable", "it cannot be asked: %s",
+			   answer->error);
+		report_remedy(
+			report,
+			"start it (systemctl start redis-sentinel), or correct sentinel = in the "
+			"configuration");
 		return;
 	case ANSWER_DENIED:
 		report_add(report, LEVEL_ERROR, "reachable", "it does not let this program ask: %s",
 			   answer->error);
-		report_remedy(report, "sentinel-auth = FILE in the configuration, with a user who may "
-			      "+sentinel|get-master-addr-by-name +sentinel|master +sentinel|sentinels "
-			      "+sentinel|replicas");
+		report_remedy(
+			report,
+			"sentinel-auth = FILE in the configuration, with a user who may "
+			"+sentinel|get-master-addr-by-name +sentinel|master +sentinel|sentinels "
+			"+sentinel|replicas");
 		return;
 	default:
 		report_add(report, LEVEL_OK, "reachable", "it answers");
@@ -249,7 +280,8 @@ static void check_answer(const struct state *state, struct report *report)
 bool check_is_near(const struct state *state, const struct endpoint *at)
 {
 	return at->port == 0 || plan_is_local(&state->run.facts, &at->ip) ||
-		strcasecmp(at->host, "localhost") == 0 || config_is_self(state->run.master, at->host);
+	       strcasecmp(at->host, "localhost") == 0 ||
+	       config_is_self(state->run.master, at->host);
 }
 
 void check_local(const struct state *state, const char *config_path, struct process *process,
@@ -258,12 +290,15 @@ void check_local(const struct state *state, const char *config_path, struct proc
 	const struct master *master = state->run.master;
 	char text[ENDPOINT_TEXT_SIZE], program[PATH_MAX];
 
-	report_add(report, LEVEL_TITLE, NULL, "Sentinel %s", endpoint_text(&master->sentinel, text));
+	report_add(report, LEVEL_TITLE, NULL, "Sentinel %s",
+		   endpoint_text(&master->sentinel, text));
 	check_answer(state, report);
 	if (!check_is_near(state, &master->sentinel)) {
-		report_add(report, LEVEL_WARNING, "place", "it is not on this host: this program is called where "
-			   "it runs");
-		report_remedy(report, "run a Sentinel on each host of the VIP, and name that in sentinel =");
+		report_add(report, LEVEL_WARNING, "place",
+			   "it is not on this host: this program is called where it runs");
+		report_remedy(
+			report,
+			"run a Sentinel on each host of the VIP, and name that in sentinel =");
 		return;
 	}
 	process_find_sentinel(&master->sentinel, process);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check: what the Sentinels know of each master, whether they call this program, and
- * whether its Redis listens where the VIP will be.
+ * check: what the Sentinels know of each master, and whether they call this program.
  */
 #include "vip.h"
 
@@ -12,7 +11,6 @@
 
 enum {
 	TALK_MS = 500,		/* with the local Sentinels, all together */
-	LISTENS_MS = 200,
 	QUORUM_MIN = 3,		/* Sentinels: of two, none can replace the other */
 };
 
@@ -63,21 +61,27 @@ static void check_council(const struct talk *talk)
 		struct line said = { 0 };
 
 		endpoint_text(&vote->sentinel, at);
-		if (vote->answer.kind == ANSWER_MASTER && endpoint_equal(&vote->answer.master, master)) {
+		if (vote->answer.kind == ANSWER_MASTER &&
+		    endpoint_equal(&vote->answer.master, master)) {
 			agree++;
 			continue;
 		}
 		vote_tell(vote, &said);
 		report_add(report, LEVEL_WARNING, "Sentinels", "%s: %s", at, said.text);
-		report_remedy(report, vote->answer.kind == ANSWER_MASTER ?
-			      "wait some seconds; if it stays so, SENTINEL RESET %s there" :
-			      "start it and let it be reached; if it is gone for good, SENTINEL RESET %s on "
-			      "the others", talk->state->run.master->name);
+		report_remedy(report,
+			      vote->answer.kind == ANSWER_MASTER
+				      ? "wait some seconds; if it stays so, SENTINEL RESET %s there"
+				      : "start it and let it be reached; if it is gone for good, "
+					"SENTINEL RESET %s on the others",
+			      talk->state->run.master->name);
 	}
 	if (council->count < QUORUM_MIN) {
-		report_add(report, LEVEL_WARNING, "Sentinels", "only %zu of them watch%s it: when a host dies, no "
-			   "majority is left to fail over", council->count, council->count == 1 ? "es" : "");
-		report_remedy(report, "run Sentinels on three hosts or more, each with sentinel monitor %s",
+		report_add(report, LEVEL_WARNING, "Sentinels",
+			   "only %zu of them watch%s it: when a host dies, no majority is left to "
+			   "fail over",
+			   council->count, council->count == 1 ? "es" : "");
+		report_remedy(report,
+			      "run Sentinels on three hosts or more, each with sentinel monitor %s",
 			      talk->state->run.master->name);
 	} else if (agree == council->count) {
 		report_add(report, LEVEL_OK, "Sentinels", "all %zu name %s", agree,
@@ -96,28 +100,35 @@ static void check_script(const struct talk *talk)
 
 	process_program(program);
 	if (sentinel_field(talk->sentinel, talk->master, "name") == NULL) {
-		report_add(report, LEVEL_WARNING, "script", "SENTINEL MASTER %s is not answered, so its script is "
-			   "not known", name);
+		report_add(report, LEVEL_WARNING, "script",
+			   "SENTINEL MASTER %s is not answered, so its script is not known",
+			   name);
 		report_remedy(report, "allow +sentinel|master to the user of sentinel-auth");
 		return;
 	}
 	if (script == NULL) {
 		report_add(report, LEVEL_ERROR, "script", "Sentinel calls nobody at a failover");
 	} else if (stat(process_path(&talk->local->process, script, seen), &st) < 0) {
-		report_add(report, LEVEL_ERROR, "script", "Sentinel calls %s: %s", script, strerror(errno));
+		report_add(report, LEVEL_ERROR, "script", "Sentinel calls %s: %s", script,
+			   strerror(errno));
 	} else if (file_same(seen, "/proc/self/exe")) {
 		report_add(report, LEVEL_OK, "script", "Sentinel calls this program, %s", script);
 		return;
 	} else {
 		base = strrchr(script, '/');
-		if (strncmp(base != NULL ? base + 1 : script, "sentinel-vip", strlen("sentinel-vip")) == 0)
-			report_add(report, LEVEL_WARNING, "script", "Sentinel calls %s, another file than this "
-				   "program, %s", script, program);
+		if (strncmp(base != NULL ? base + 1 : script, "sentinel-vip",
+			    strlen("sentinel-vip")) == 0)
+			report_add(report, LEVEL_WARNING, "script",
+				   "Sentinel calls %s, another file than this program, %s",
+				   script, program);
 		else
-			report_add(report, LEVEL_ERROR, "script", "Sentinel calls %s, not this program", script);
+			report_add(report, LEVEL_ERROR, "script",
+				   "Sentinel calls %s, not this program", script);
 	}
-	report_remedy(report, "in sentinel.conf: sentinel client-reconfig-script %s %s; then restart Sentinel",
-		      name, program);
+	report_remedy(
+		report,
+		"in sentinel.conf: sentinel client-reconfig-script %s %s; then restart Sentinel",
+		name, program);
 }
 
 /* Names of servers ----------------------------------------------------- */
@@ -136,21 +147,28 @@ static void check_monitor(const struct talk *talk)
 
 		if (vote->answer.kind == ANSWER_MASTER &&
 		    config_owner(state->run.config, &vote->answer.master.ip) != NULL) {
-			report_add(report, LEVEL_ERROR, "monitor", "%s names a VIP, %s, as the master",
+			report_add(report, LEVEL_ERROR, "monitor",
+				   "%s names a VIP, %s, as the master",
 				   endpoint_text(&vote->sentinel, text), vote->answer.master.host);
-			report_remedy(report, "redis-cli %s SENTINEL REMOVE %s, and SENTINEL MONITOR with the "
-				      "server's own address", cli(&vote->sentinel, &options),
-				      state->run.master->name);
+			report_remedy(
+				report,
+				"redis-cli %s SENTINEL REMOVE %s, and SENTINEL MONITOR with the "
+				"server's own address",
+				cli(&vote->sentinel, &options), state->run.master->name);
 			return;
 		}
 	}
 	if (ip_is_loopback(&master->ip)) {
-		report_add(report, LEVEL_WARNING, "monitor", "the master is known as %s, so every host takes itself "
-			   "for it; that is well with one host alone", master->host);
-		report_remedy(report, "sentinel monitor %s with the server's own address, on all hosts",
+		report_add(report, LEVEL_WARNING, "monitor",
+			   "the master is known as %s, so every host takes itself for it; that is "
+			   "well with one host alone",
+			   master->host);
+		report_remedy(report,
+			      "sentinel monitor %s with the server's own address, on all hosts",
 			      state->run.master->name);
 	} else {
-		report_add(report, LEVEL_OK, "monitor", "the master is known under its own address, %s",
+		report_add(report, LEVEL_OK, "monitor",
+			   "the master is known under its own address, %s",
 			   endpoint_text(master, text));
 	}
 }
@@ -162,10 +180,13 @@ static void check_sentinels_names(const struct talk *talk)
 
 		if (config_owner(talk->state->run.config, &at->ip) == NULL)
 			continue;
-		report_add(talk->report, LEVEL_ERROR, "Sentinels", "one of them is known under a VIP, %s",
-			   at->host);
-		report_remedy(talk->report, "sentinel announce-ip OWN-ADDRESS in its sentinel.conf, then SENTINEL "
-			      "RESET %s on the others", talk->state->run.master->name);
+		report_add(talk->report, LEVEL_ERROR, "Sentinels",
+			   "one of them is known under a VIP, %s", at->host);
+		report_remedy(
+			talk->report,
+			"sentinel announce-ip OWN-ADDRESS in its sentinel.conf, then SENTINEL "
+			"RESET %s on the others",
+			talk->state->run.master->name);
 	}
 }
 
@@ -179,10 +200,14 @@ static void check_replicas(const struct talk *talk, const struct endpoint *repli
 		if (config_owner(talk->state->run.config, &replicas[i].ip) == NULL)
 			continue;
 		vips++;
-		report_add(talk->report, LEVEL_ERROR, "replicas", "Sentinel takes the VIP %s for a replica, and may "
-			   "make it the master", replicas[i].host);
-		report_remedy(talk->report, "replica-announce-ip OWN-ADDRESS in each redis.conf; then redis-cli %s "
-			      "SENTINEL RESET %s", cli(&talk->state->run.master->sentinel, &options), name);
+		report_add(talk->report, LEVEL_ERROR, "replicas",
+			   "Sentinel takes the VIP %s for a replica, and may make it the master",
+			   replicas[i].host);
+		report_remedy(
+			talk->report,
+			"replica-announce-ip OWN-ADDRESS in each redis.conf; then redis-cli %s "
+			"SENTINEL RESET %s",
+			cli(&talk->state->run.master->sentinel, &options), name);
 	}
 	if (vips > 0)
 		return;
@@ -192,69 +217,8 @@ static void check_replicas(const struct talk *talk, const struct endpoint *repli
 	}
 	report_add(talk->report, LEVEL_WARNING, "replicas", "there is none to fail over to");
 	report_remedy(talk->report, "replicaof %s %u in the redis.conf of another host",
-		      talk->state->run.truth.master.host, (unsigned)talk->state->run.truth.master.port);
-}
-
-/* Redis on this host --------------------------------------------------- */
-
-static void check_listens(const struct talk *talk, const struct endpoint *server)
-{
-	const struct master *master = talk->state->run.master;
-	char at[ENDPOINT_TEXT_SIZE], ip[IP_TEXT_SIZE];
-	bool listens = false;
-	int err;
-
-	endpoint_text(server, at);
-	for (size_t i = 0; i < master->vip_count; i++) {
-		err = tcp_listens(&master->vips[i].ip, server->port, clock_ms() + LISTENS_MS, &listens);
-		if (err < 0) {
-			report_add(talk->report, LEVEL_WARNING, "Redis", "who listens on port %u is not known: %s",
-				   server->port, strerror(-err));
-			report_remedy(talk->report, "modprobe tcp_diag, or run this check as root");
-			return;
-		}
-		if (listens)
-			continue;
-		if (server->ip.family != AF_UNSPEC && (tcp_listens(&server->ip, server->port,
-		    clock_ms() + LISTENS_MS, &listens) < 0 || !listens)) {
-			report_add(talk->report, LEVEL_WARNING, "Redis", "does not run here, though Sentinel knows "
-				   "one at %s", at);
-			report_remedy(talk->report, "systemctl start redis-server");
-			return;
-		}
-		report_add(talk->report, LEVEL_ERROR, "Redis", "at %s does not listen on the VIP %s", at,
-			   ip_text(&master->vips[i].ip, ip));
-		report_remedy(talk->report, "in redis.conf: bind * -::*; then restart it");
-		return;
-	}
-	report_add(talk->report, LEVEL_OK, "Redis", "at %s listens on the VIP", at);
-}
-
-static bool is_ours(const struct talk *talk, const struct endpoint *server)
-{
-	const struct state *state = talk->state;
-
-	return server->port != 0 && (config_is_self(state->run.master, server->host) ||
-		(server->ip.family != AF_UNSPEC && plan_is_local(&state->run.facts, &server->ip)));
-}
-
-/* Whether one of the master's servers is on this host, which so may have to hold the VIP. */
-static bool check_redis(const struct talk *talk, const struct endpoint *replicas, size_t count)
-{
-	const struct endpoint *master = &talk->state->run.truth.master;
-	bool any = false;
-
-	if (talk->state->here || is_ours(talk, master)) {
-		check_listens(talk, master);
-		any = true;
-	}
-	for (size_t i = 0; i < count; i++)
-		if (is_ours(talk, &replicas[i]) &&
-		    config_owner(talk->state->run.config, &replicas[i].ip) == NULL) {
-			check_listens(talk, &replicas[i]);
-			any = true;
-		}
-	return any;
+		      talk->state->run.truth.master.host,
+		      (unsigned)talk->state->run.truth.master.port);
 }
 
 /* One master ----------------------------------------------------------- */
@@ -290,17 +254,22 @@ static void check_master(const struct talk *talk)
 
 	report_add(talk->report, LEVEL_TITLE, NULL, "Master %s", state->run.master->name);
 	if (state->council.votes[0].answer.kind == ANSWER_UNKNOWN) {
-		report_add(talk->report, LEVEL_ERROR, "Sentinel", "it does not know %s", state->run.master->name);
-		report_remedy(talk->report, "redis-cli %s SENTINEL MASTERS shows the names that it knows: correct "
-			      "[%s], or sentinel monitor", cli(&state->run.master->sentinel, &options),
-			      state->run.master->name);
+		report_add(talk->report, LEVEL_ERROR, "Sentinel", "it does not know %s",
+			   state->run.master->name);
+		report_remedy(
+			talk->report,
+			"redis-cli %s SENTINEL MASTERS shows the names that it knows: correct "
+			"[%s], or sentinel monitor",
+			cli(&state->run.master->sentinel, &options), state->run.master->name);
 		return;
 	}
 	if (!state->known) {
 		/* a local Sentinel that cannot be asked has been said already */
 		if (state->council.votes[0].answer.kind == ANSWER_MASTER) {
-			report_add(talk->report, LEVEL_ERROR, "Sentinels", "%s", state->run.why.text);
-			report_remedy(talk->report, "start them, or mend what keeps them from answering");
+			report_add(talk->report, LEVEL_ERROR, "Sentinels", "%s",
+				   state->run.why.text);
+			report_remedy(talk->report,
+				      "start them, or mend what keeps them from answering");
 		}
 		if (state->claim_error < 0)
 			report_why(talk->report, LEVEL_ERROR, "interface", &state->claim_why);
@@ -315,13 +284,14 @@ static void check_master(const struct talk *talk)
 	}
 	check_script(talk);
 	if (sentinel_others(talk->sentinel, talk->replicas, &replicas, &count) < 0) {
-		report_add(talk->report, LEVEL_WARNING, "replicas", "SENTINEL REPLICAS %s is not answered",
-			   state->run.master->name);
-		report_remedy(talk->report, "allow +sentinel|replicas to the user of sentinel-auth");
+		report_add(talk->report, LEVEL_WARNING, "replicas",
+			   "SENTINEL REPLICAS %s is not answered", state->run.master->name);
+		report_remedy(talk->report,
+			      "allow +sentinel|replicas to the user of sentinel-auth");
 	} else {
 		check_replicas(talk, replicas, count);
 	}
-	serves = check_redis(talk, replicas, count);
+	serves = check_redis(state, replicas, count, talk->report);
 	check_vips(talk, serves);
 	free(replicas);
 }
@@ -339,12 +309,14 @@ static int open_talk(struct talk *talk)
 	if (err == 0)
 		err = sentinel_ask(talk->sentinel, SENTINEL_MASTER, master->name, &talk->master);
 	if (err == 0)
-		err = sentinel_ask(talk->sentinel, SENTINEL_REPLICAS, master->name, &talk->replicas);
+		err = sentinel_ask(talk->sentinel, SENTINEL_REPLICAS, master->name,
+				   &talk->replicas);
 	return err;
 }
 
 /* The master's local Sentinel, listed when it is the first time. */
-static const struct local *find_local(struct local *locals, size_t *count, const struct state *state)
+static const struct local *find_local(struct local *locals, size_t *count,
+				      const struct state *state)
 {
 	size_t n = 0;
 
@@ -363,9 +335,12 @@ void check_sentinels(const struct survey *survey, const char *config_path, struc
 	struct sentinel **sentinels = calloc(survey->count + 1, sizeof(struct sentinel *));
 	size_t local_count = 0, count = 0;
 
-	report->incomplete = report->incomplete || locals == NULL || talks == NULL || sentinels == NULL;
+	report->incomplete =
+		report->incomplete || locals == NULL || talks == NULL || sentinels == NULL;
 	for (size_t i = 0; !report->incomplete && i < survey->count; i++) {
-		talks[i] = (struct talk){ .survey = survey, .state = &survey->states[i], .report = report };
+		talks[i] = (struct talk){ .survey = survey,
+					  .state = &survey->states[i],
+					  .report = report };
 		talks[i].local = find_local(locals, &local_count, talks[i].state);
 		if (open_talk(&talks[i]) < 0)
 			report->incomplete = true;

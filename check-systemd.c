@@ -64,7 +64,8 @@ static void object(struct unit *unit, const char *setting, const char *what)
 {
 	unit->errors++;
 	report_add(unit->report, LEVEL_ERROR, "sandbox", "%s: %s", unit->id, what);
-	report_remedy(unit->report, "systemctl edit %s: [Service] %s; then restart it", unit->id, setting);
+	report_remedy(unit->report, "systemctl edit %s: [Service] %s; then restart it", unit->id,
+		      setting);
 }
 
 /* The longest of the paths that is the program's own or one above it; 0: none is. */
@@ -141,8 +142,8 @@ static void judge_capabilities(struct unit *unit)
 	/* capabilities of the program's file are the other way, where new ones can be had */
 	if (lacks && !root && (locked || is_yes(unit, "NoNewPrivileges=")))
 		object(unit, "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
-		       "AmbientCapabilities= gives its user neither CAP_NET_ADMIN nor CAP_NET_RAW, and "
-		       "NoNewPrivileges= leaves no other way");
+		       "AmbientCapabilities= gives its user neither CAP_NET_ADMIN nor CAP_NET_RAW, "
+		       "and NoNewPrivileges= leaves no other way");
 }
 
 static void judge_unit(struct unit *unit)
@@ -151,11 +152,14 @@ static void judge_unit(struct unit *unit)
 	judge_families(unit);
 	judge_capabilities(unit);
 	if (is_yes(unit, "PrivateUsers="))
-		object(unit, "PrivateUsers=no", "PrivateUsers= makes all capabilities void for this host's network");
+		object(unit, "PrivateUsers=no",
+		       "PrivateUsers= makes all capabilities void for this host's network");
 	if (is_yes(unit, "PrivateNetwork="))
-		object(unit, "PrivateNetwork=no", "PrivateNetwork= shuts it off from this host's interfaces");
+		object(unit, "PrivateNetwork=no",
+		       "PrivateNetwork= shuts it off from this host's interfaces");
 	if (unit->errors == 0)
-		report_add(unit->report, LEVEL_OK, "sandbox", "%s lets this program work", unit->id);
+		report_add(unit->report, LEVEL_OK, "sandbox", "%s lets this program work",
+			   unit->id);
 }
 
 /* Properties of several units come with an empty line between them. */
@@ -203,7 +207,8 @@ static int run_systemctl(int fd, void *name)
 			  (char *)"redis-sentinel.service", (char *)"valkey-sentinel.service",
 			  (char *)"sentinel.service", (char *)"redis-sentinel@*.service",
 			  (char *)"valkey-sentinel@*.service", NULL };
-	char *environment[] = { (char *)"LC_ALL=C", (char *)"SYSTEMD_PAGER=", (char *)"SYSTEMD_COLORS=0", NULL };
+	char *environment[] = { (char *)"LC_ALL=C",
+				(char *)"SYSTEMD_PAGER=", (char *)"SYSTEMD_COLORS=0", NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	const char *unit = name;
 
@@ -234,13 +239,15 @@ bool check_unit(const char *name, const char *program, struct report *report)
 	}
 	n = child_hear(run_systemctl, unit, SYSTEMCTL_MS, output, OUTPUT_BYTES - 1);
 	if (n <= 0) {
-		report_add(report, LEVEL_WARNING, "sandbox", "systemctl did not say what sandbox Sentinel is in");
+		report_add(report, LEVEL_WARNING, "sandbox",
+			   "systemctl did not say what sandbox Sentinel is in");
 		report_remedy(report, "systemctl show --property=" PROPERTIES " %s",
 			      unit[0] != '\0' ? unit : "redis-sentinel");
 	} else {
 		output[n] = '\0';
 		if (check_unit_judge(output, program, report, &errors) == 0)
-			report_add(report, LEVEL_OK, "sandbox", "no unit of a Sentinel is loaded here");
+			report_add(report, LEVEL_OK, "sandbox",
+				   "no unit of a Sentinel is loaded here");
 	}
 	free(output);
 	return errors == 0;

@@ -87,7 +87,7 @@ static int key_interface(struct master *m, const char *value, struct why *why)
 {
 	size_t size = strlen(value);
 
-	if (size == 0 || size >= sizeof(m->interface) || strpbrk(value, "/ \t") != NULL)
+	if (size == 0 || size >= sizeof(m->interface) || strpbrk(value, "/ \t\r\n\v\f") != NULL)
 		return refuse(why, "interface = %.60s: expected the name of one interface, "
 			      "as \"ip link\" shows it", value);
 	memcpy(m->interface, value, size + 1);
@@ -144,7 +144,7 @@ static int key_self(struct master *m, const char *value, struct why *why)
 {
 	char *joined;
 
-	if (*value == '\0')
+	if (value[strspn(value, " \t,")] == '\0')
 		return refuse(why, "self: expected names of this host");
 	if (asprintf(&joined, "%s%s%s", m->self ? m->self : "", m->self ? " " : "", value) < 0)
 		return why_set(why, -ENOMEM, "out of memory");
@@ -181,6 +181,9 @@ static int key_sentinel(struct master *m, const char *value, struct why *why)
 		return refuse(why, "sentinel = %.60s: expected HOST:PORT, [IPV6]:PORT or unix:/PATH", value);
 	memcpy(host, value, size);
 	host[size] = '\0';
+	for (size_t i = 0; i < size; i++)
+		if ((unsigned char)host[i] <= ' ' || (unsigned char)host[i] >= 0x7f)
+			return refuse(why, "sentinel = %.60s: expected HOST:PORT", value);
 	if (!endpoint_make(host, colon + 1, &at))
 		return refuse(why, "sentinel = %.60s: \"%.20s\" is not a port (1 to 65535)", value,
 			      colon + 1);

@@ -29,7 +29,7 @@ static void escape(char *out, size_t size, const char *text)
 
 	for (; *text != '\0'; text++) {
 		unsigned char c = (unsigned char)*text;
-		bool plain = c >= 0x20 && c != 0x7f;
+		bool plain = c >= 0x20 && c < 0x7f;	/* 0x80 to 0x9f are controls, too */
 
 		if (n + (plain ? 1 : 4) >= size) {
 			for (size_t i = 1; i <= 3 && i <= n; i++)
@@ -126,10 +126,13 @@ static int send_to_syslog(int priority, const char *text)
 void log_send(int priority, const char *text)
 {
 	int saved = errno;
+	struct pollfd terminal = { .fd = STDERR_FILENO, .events = POLLOUT };
 	char safe[1536];
 
 	escape(safe, sizeof(safe), text);
-	if (send_to_syslog(priority, safe) < 0 || to_terminal)
+	/* both may lead to one journal, and it may hang */
+	if ((send_to_syslog(priority, safe) < 0 || to_terminal) &&
+	    poll(&terminal, 1, 0) > 0 && (terminal.revents & POLLOUT) != 0)
 		dprintf(STDERR_FILENO, "sentinel-vip: %s\n", safe);
 	errno = saved;
 }

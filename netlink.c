@@ -51,9 +51,13 @@ static int on_message(struct nl_msg *msg, void *arg)
 
 static int on_end(struct nl_msg *msg, void *arg)
 {
+	const struct nlmsghdr *message = nlmsg_hdr(msg);
 	struct netlink *k = arg;
 
-	(void)msg;
+	/* a dump that could not be finished says so here (af_netlink.c, netlink_dump_done) */
+	if (message->nlmsg_type == NLMSG_DONE && nlmsg_datalen(message) >= (int)sizeof(int) &&
+	    *(const int *)nlmsg_data(message) < 0 && k->error == 0)
+		k->error = *(const int *)nlmsg_data(message);
 	k->pending--;
 	return NL_STOP;
 }

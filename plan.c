@@ -119,6 +119,9 @@ static int choose_link(const struct master *master, const struct vip *vip,
 			return why_set(why, -EINVAL, "no interface of this host is in the subnet of %s: "
 				       "set interface = in [%s]", ip_text(&vip->ip, text), master->name);
 	}
+	if ((link->flags & IFF_LOOPBACK) != 0)
+		return why_set(why, -EINVAL, "interface %s is a loopback, which no neighbour can reach: "
+			       "correct interface = of [%s]", link->name, master->name);
 	if ((link->flags & IFF_UP) == 0)
 		return why_set(why, -ENETDOWN, "interface %s is down: bring it up with "
 			       "\"ip link set %s up\"; this program never does", link->name, link->name);
@@ -132,12 +135,8 @@ static bool is_usable(const struct address *a)
 	return a->ip.family == AF_INET || (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0;
 }
 
-/* Once a link, however many VIPs it holds. */
 static void warn_of_link(const struct link *link, struct plan *plan)
 {
-	for (size_t i = 0; i < plan->step_count; i++)
-		if (plan->steps[i].link == link)
-			return;
 	if (!arp_works_on(link))
 		line_add(&plan->warning, "; %s is not an Ethernet that does ARP: not announced there",
 			 link->name);
@@ -151,7 +150,6 @@ static int claim_one(const struct vip *vip, const struct link *link, const struc
 	bool stands = false;
 	int err = 0;
 
-	warn_of_link(link, plan);
 	for (size_t i = 0; err == 0 && i < facts->address_count; i++) {
 		const struct address *a = &facts->addresses[i];
 
@@ -181,7 +179,7 @@ static int delete_strays(const struct vip *vip, const struct link *link,
 		if (other == NULL || other == link || (other->flags & IFF_LOOPBACK) != 0 ||
 		    !ip_equal(&a->ip, &vip->ip))
 			continue;
-		if (other->only_vips && other->default_route) {
+		if (a->ip.family == AF_INET && other->only_vips && other->default_route) {
 			line_add(&plan->warning, "; left on %s, where it is the only address",
 				 other->name);
 			continue;
@@ -204,6 +202,13 @@ static int plan_claim(const struct master *master, const struct truth *truth,
 		if (err == 0)
 			err = claim_one(&master->vips[i], link, facts, plan);
 	}
+	for (size_t i = 0; err == 0 && i < facts->link_count; i++)	/* once each */
+		for (size_t j = 0; j < master->vip_count; j++)
+			if (choose_link(master, &master->vips[j], truth, facts, &link, why) == 0 &&
+			    link == &facts->links[i]) {
+				warn_of_link(link, plan);
+				break;
+			}
 	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
 		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
 		if (err == 0)

@@ -98,7 +98,8 @@ static bool in_our(pid_t pid, const char *kind)
 	if (stat(path, &ours) < 0)
 		return true;
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
-	return stat(path, &theirs) < 0 || (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev);
+	return stat(path, &theirs) < 0 ||
+	       (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev);
 }
 
 int process_read(pid_t pid, struct process *process)

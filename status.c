@@ -50,17 +50,22 @@ static void judge_step(const struct state *state, const struct step *step, struc
 	if (step->kind == STEP_ANNOUNCE || (step->kind == STEP_ADD && again))
 		return;
 	if (step->kind == STEP_ADD)
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "this host is the master, but %s is not on "
-			"its %s", vip, link);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"this host is the master, but %s is not on its %s",
+			vip, link);
 	else if (!state->here)
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s is on %s of this host, but the master is "
-			"%s, another host", vip, link, master);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s is on %s of this host, but the master is %s, another host",
+			vip, link, master);
 	else if (is_unusable(step))
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s on %s does not work: its duplicate "
-			"address detection failed or has not ended", vip, link);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s on %s does not work: its duplicate address detection failed or has not "
+			"ended",
+			vip, link);
 	else
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s is on %s as well, where it does not "
-			"belong", vip, link);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s is on %s as well, where it does not belong",
+			vip, link);
 	set_remedy(j, "sentinel-vip sync %s", state->run.master->name);
 }
 
@@ -92,19 +97,24 @@ static void judge_holder(const struct survey *survey, const struct state *state,
 	holder_text(survey, mac, &who);
 	endpoint_text(&state->run.truth.master, master);
 	if (state->here)
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s answers for %s on %s, but the master is "
-			"this host", who.text, vip, s->link->name);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s answers for %s on %s, but the master is this host",
+			who.text, vip, s->link->name);
 	else if (host != NULL)
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s answers for %s on %s, but the master is "
-			"%s", who.text, vip, s->link->name, master);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s answers for %s on %s, but the master is %s",
+			who.text, vip, s->link->name, master);
 	else
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s answers for %s on %s, which is not the "
-			"hardware address of the master %s", who.text, vip, s->link->name, master);
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s answers for %s on %s, which is not the hardware address of the master "
+			"%s",
+			who.text, vip, s->link->name, master);
 	if (host != NULL)
-		set_remedy(j, "on %s: sentinel-vip sync %s", ip_text(host, ip), state->run.master->name);
-	else
-		set_remedy(j, "find the host with %s and type there: sentinel-vip sync %s", who.text,
+		set_remedy(j, "on %s: sentinel-vip sync %s", ip_text(host, ip),
 			   state->run.master->name);
+	else
+		set_remedy(j, "find the host with %s and type there: sentinel-vip sync %s",
+			   who.text, state->run.master->name);
 }
 
 static void judge_sighting(const struct survey *survey, const struct state *state,
@@ -117,8 +127,9 @@ static void judge_sighting(const struct survey *survey, const struct state *stat
 	if (state->here || s->here || !s->question.asked || s->question.holder_count > 0)
 		return;
 	endpoint_text(&state->run.truth.master, master);
-	why_set(add_problem(j, VERDICT_TRANSIENT), 0, "nobody answers for %s on %s; the master %s should",
-		ip_text(&s->vip->ip, vip), s->link->name, master);
+	why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+		"nobody answers for %s on %s; the master %s should", ip_text(&s->vip->ip, vip),
+		s->link->name, master);
 	set_remedy(j, "on %s: sentinel-vip sync %s", state->run.truth.master.host,
 		   state->run.master->name);
 }

@@ -1056,7 +1056,14 @@ bool check_unit(const char *name, const char *program, struct report *report);
 size_t check_unit_judge(const char *output, const char *program, struct report *report,
 			unsigned *errors);
 
-/* check-sentinel.c: what the Sentinels know of the masters, and who listens. */
+/*
+ * check-redis.c: whether those of a master's servers that are on this host listen on the
+ * VIP.  False when there is none, so that this host never has to hold it.
+ */
+bool check_redis(const struct state *state, const struct endpoint *replicas, size_t count,
+		 struct report *report);
+
+/* check-sentinel.c: what the Sentinels know of the masters. */
 void check_sentinels(const struct survey *survey, const char *config_path,
 		     struct report *report);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The tests of `status` and `check`: the program under test ($SENTINEL_VIP) on the hosts of a real
- * cluster, each time with one thing broken. One argument chooses tests by name, `*` and `?` allowed.
+ * cluster, each time with one thing broken. One argument chooses tests by name, `*` and `?`
+ * allowed.
  */
 #include "faces.h"
 
@@ -68,7 +69,8 @@ const char *faces_mac(int node, const char *dev)
 	unsigned char m[6];
 
 	assert_true(lab_mac(faces_host(node), dev, m));
-	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		 m[5]);
 	return text;
 }
 

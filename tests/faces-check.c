@@ -2,7 +2,8 @@
 /*
  * `check`: nothing to object to where all is right, and each finding where exactly one thing is
  * wrong. Remedies that are commands are typed, and all is well again. This file: the host, its
- * interfaces, and what Sentinel lets the program do; Sentinel's own knowledge is in faces-sentinel.c.
+ * interfaces, and what Sentinel lets the program do; Sentinel's own knowledge is in
+ * faces-sentinel.c.
  */
 #include "faces.h"
 
@@ -14,7 +15,8 @@
 
 static char remedy[1024]; /* of the finding that was looked for last */
 
-void faces_finding(const char *file, int line, const char *level, const char *topic, const char *text)
+void faces_finding(const char *file, int line, const char *level, const char *topic,
+		   const char *text)
 {
 	char begin[128];
 
@@ -42,8 +44,8 @@ void faces_count(const char *file, int line, int errors, int warnings)
 {
 	char text[64];
 
-	snprintf(text, sizeof text, "\n%d error%s, %d warning%s: ", errors, errors == 1 ? "" : "s", warnings,
-		 warnings == 1 ? "" : "s");
+	snprintf(text, sizeof text, "\n%d error%s, %d warning%s: ", errors, errors == 1 ? "" : "s",
+		 warnings, warnings == 1 ? "" : "s");
 	faces_expect(file, line, errors > 0, (const char *const[]){text, NULL});
 }
 
@@ -91,8 +93,10 @@ static void all_is_right(void **state)
 static void nothing_is_changed(void **state)
 {
 	static struct lab_result before, after;
-	static const char *const look = "ls -lR /run/sentinel-vip /run/redis /run/sentinel; ip addr; ip neigh show "
-		"nud permanent; sysctl -a 2>/dev/null | grep -E 'net.ipv[46].conf.*(arp_|disable|promote)'";
+	static const char *const look =
+		"ls -lR /run/sentinel-vip /run/redis /run/sentinel; ip addr; ip neigh show "
+		"nud permanent; sysctl -a 2>/dev/null | grep -E "
+		"'net.ipv[46].conf.*(arp_|disable|promote)'";
 
 	(void)state;
 	lab_must(faces_host(B), "rm -rf /run/sentinel-vip");
@@ -127,8 +131,8 @@ static void others_may_write_the_configuration(void **state)
 
 static void what_may_not_be_tried_is_said(void **state)
 {
-	const char *argv[] = {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-			      lab_program(), "check", NULL};
+	const char *argv[] = {"setpriv",        "--reuid",     "65534", "--regid", "65534",
+			      "--clear-groups", lab_program(), "check", NULL};
 
 	(void)state;
 	lab_must(faces_host(A), "chmod 644 /run/sentinel-vip.conf");
@@ -176,7 +180,8 @@ static void no_carrier(void **state)
 static void no_ethernet(void **state)
 {
 	(void)state;
-	lab_must(faces_host(C), "ip link add tun9 type veth peer name tun8 && ip link set tun8 up && "
+	lab_must(faces_host(C),
+		 "ip link add tun9 type veth peer name tun8 && ip link set tun8 up && "
 		 "ip link set tun9 arp off up");
 	lab_config(faces_host(C), "interface = tun9\n[" CLUSTER_MASTER "]\nvip = " VIP4 "\n");
 	on(C, "check");
@@ -233,10 +238,12 @@ static void arp_is_answered_to_neighbours_only(void **state)
 	expect_count(0, 0);
 	/* without an address that covers it: nobody is answered */
 	lab_must(faces_host(A), "ip addr del " VIP4 "/32 dev eth0");
-	lab_must(faces_host(C), "ip addr add " VIP4 "/32 dev eth1; sysctl -qw net.ipv4.conf.eth1.arp_ignore=2 "
+	lab_must(faces_host(C),
+		 "ip addr add " VIP4 "/32 dev eth1; sysctl -qw net.ipv4.conf.eth1.arp_ignore=2 "
 		 "net.ipv4.conf.eth0.arp_ignore=8");
 	assert_int_not_equal(lab_sh(faces_host(B), NULL, "%s", ask), 0);
-	lab_must(faces_host(C), "ip addr del " VIP4 "/32 dev eth1; sysctl -qw net.ipv4.conf.eth0.arp_ignore=0");
+	lab_must(faces_host(C),
+		 "ip addr del " VIP4 "/32 dev eth1; sysctl -qw net.ipv4.conf.eth0.arp_ignore=0");
 	lab_must(faces_host(A), "ip addr add " VIP4 "/32 dev eth0");
 	lab_config(faces_host(C), ON_ETH1);
 	on(C, "check");
@@ -290,16 +297,20 @@ static void networkd_manages_it(void **state)
 
 	(void)state;
 	snprintf(path, sizeof path, "systemd/netif/links/%d", ifindex(B, "eth0"));
-	lab_file(faces_host(B), "net/10-eth0.network", 0644, 0, "[Match]\nName=eth0\n[Network]\nDHCP=yes\n");
-	lab_file(faces_host(B), path, 0644, 0, "# This is private data. Do not parse.\nADMIN_STATE=configured\n"
-		 "OPER_STATE=routable\nNETWORK_FILE=/run/net/10-eth0.network\nNETWORK_FILE_DROPINS=\"\"\n");
+	lab_file(faces_host(B), "net/10-eth0.network", 0644, 0,
+		 "[Match]\nName=eth0\n[Network]\nDHCP=yes\n");
+	lab_file(faces_host(B), path, 0644, 0,
+		 "# This is private data. Do not parse.\nADMIN_STATE=configured\n"
+		 "OPER_STATE=routable\nNETWORK_FILE=/run/net/"
+		 "10-eth0.network\nNETWORK_FILE_DROPINS=\"\"\n");
 	on(B, "check");
 	expect_count(0, 1);
 	expect_finding("warning", "managed by", "systemd-networkd");
 	assert_non_null(strstr(faces_remedy(), "KeepConfiguration=static"));
 	assert_non_null(strstr(faces_remedy(), "10-eth0.network.d/"));
 	lab_file(faces_host(B), "net/keep.conf", 0644, 0, "[Network]\nKeepConfiguration=static\n");
-	lab_file(faces_host(B), path, 0644, 0, "ADMIN_STATE=configured\nNETWORK_FILE=/run/net/10-eth0.network\n"
+	lab_file(faces_host(B), path, 0644, 0,
+		 "ADMIN_STATE=configured\nNETWORK_FILE=/run/net/10-eth0.network\n"
 		 "NETWORK_FILE_DROPINS=\"/run/net/none.conf:/run/net/keep.conf\"\n");
 	on(B, "check");
 	expect_count(0, 0);
@@ -332,27 +343,39 @@ static void networkmanager_manages_it(void **state)
 static void no_packet_sockets_for_sentinel(void **state)
 {
 	(void)state;
-	faces_restart_sentinel(B, (const char *const[]){"setpriv", "--bounding-set", "-net_raw", NULL});
+	faces_restart_sentinel(
+		B, (const char *const[]){"setpriv", "--bounding-set", "-net_raw", NULL});
 	on(B, "check");
 	faces_restart_sentinel(B, (const char *const[]){NULL});
 	expect_count(1, 0);
-	expect_finding("error", "capabilities", "its user, root, starts this program without CAP_NET_RAW");
+	expect_finding("error", "capabilities",
+		       "its user, root, starts this program without CAP_NET_RAW");
 	assert_non_null(strstr(faces_remedy(), "NET_RAW"));
 }
 
 static void sentinel_of_another_user(void **state)
 {
-	const char *const user[] = {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", NULL};
-	const char *const capable[] = {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-				       "--inh-caps", "-all,+net_admin,+net_raw", "--ambient-caps",
-				       "-all,+net_admin,+net_raw", NULL};
+	const char *const user[] = {"setpriv", "--reuid",        "65534", "--regid",
+				    "65534",   "--clear-groups", NULL};
+	const char *const capable[] = {"setpriv",
+				       "--reuid",
+				       "65534",
+				       "--regid",
+				       "65534",
+				       "--clear-groups",
+				       "--inh-caps",
+				       "-all,+net_admin,+net_raw",
+				       "--ambient-caps",
+				       "-all,+net_admin,+net_raw",
+				       NULL};
 
 	(void)state;
 	lab_must(faces_host(B), "chown -R 65534:65534 /run/sentinel; rm -rf /run/sentinel-vip");
 	faces_restart_sentinel(B, user);
 	on(B, "check");
 	expect_count(2, 1);
-	expect_finding("error", "capabilities", "nobody, starts this program without CAP_NET_ADMIN and CAP_NET_RAW");
+	expect_finding("error", "capabilities",
+		       "nobody, starts this program without CAP_NET_ADMIN and CAP_NET_RAW");
 	assert_non_null(strstr(faces_remedy(), "setcap cap_net_admin,cap_net_raw+ep "));
 	expect_finding("error", "configuration", "nobody, cannot read /run/sentinel-vip.conf");
 	lab_must(faces_host(B), "%s", faces_remedy());

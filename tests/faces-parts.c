@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parts of `status` and `check` that need no host: what a unit's sandbox means, what a process hands
- * on, what JSON is made of. Linked with the program's own files.
+ * Parts of `status` and `check` that need no host: what a unit's sandbox means, what a process
+ * hands on, what JSON is made of. Linked with the program's own files.
  */
 #include "../vip.h"
 
@@ -18,18 +18,17 @@
 #define ALL_CAPS "cap_chown cap_net_bind_service cap_net_admin cap_net_raw cap_sys_admin"
 
 /* `systemctl show` of Debian 12's redis-sentinel.service, as it comes. */
-static const char stock[] =
-	"CapabilityBoundingSet=\n"
-	"AmbientCapabilities=\n"
-	"User=redis\n"
-	"ExecPaths=/usr/bin/redis-sentinel /usr/lib /lib\n"
-	"NoExecPaths=/\n"
-	"PrivateNetwork=no\n"
-	"PrivateUsers=yes\n"
-	"NoNewPrivileges=yes\n"
-	"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
-	"Id=redis-sentinel.service\n"
-	"LoadState=loaded\n";
+static const char stock[] = "CapabilityBoundingSet=\n"
+			    "AmbientCapabilities=\n"
+			    "User=redis\n"
+			    "ExecPaths=/usr/bin/redis-sentinel /usr/lib /lib\n"
+			    "NoExecPaths=/\n"
+			    "PrivateNetwork=no\n"
+			    "PrivateUsers=yes\n"
+			    "NoNewPrivileges=yes\n"
+			    "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n"
+			    "Id=redis-sentinel.service\n"
+			    "LoadState=loaded\n";
 
 /* The same with a drop-in that lets this program work. */
 static const char opened[] =
@@ -46,18 +45,17 @@ static const char opened[] =
 	"LoadState=loaded\n";
 
 /* A unit without any sandbox, as of the Fedora family. */
-static const char bare[] =
-	"CapabilityBoundingSet=" ALL_CAPS "\n"
-	"AmbientCapabilities=\n"
-	"User=redis\n"
-	"ExecPaths=\n"
-	"NoExecPaths=\n"
-	"PrivateNetwork=no\n"
-	"PrivateUsers=no\n"
-	"NoNewPrivileges=no\n"
-	"RestrictAddressFamilies=~\n"
-	"Id=valkey-sentinel.service\n"
-	"LoadState=loaded\n";
+static const char bare[] = "CapabilityBoundingSet=" ALL_CAPS "\n"
+			   "AmbientCapabilities=\n"
+			   "User=redis\n"
+			   "ExecPaths=\n"
+			   "NoExecPaths=\n"
+			   "PrivateNetwork=no\n"
+			   "PrivateUsers=no\n"
+			   "NoNewPrivileges=no\n"
+			   "RestrictAddressFamilies=~\n"
+			   "Id=valkey-sentinel.service\n"
+			   "LoadState=loaded\n";
 
 static struct report report;
 static unsigned counted;
@@ -83,11 +81,13 @@ static size_t errors(void)
 static void expect_error(const char *text, const char *remedy)
 {
 	for (size_t i = 0; i < report.count; i++)
-		if (report.findings[i].level == LEVEL_ERROR && strstr(report.findings[i].text.text, text) &&
+		if (report.findings[i].level == LEVEL_ERROR &&
+		    strstr(report.findings[i].text.text, text) &&
 		    strstr(report.findings[i].remedy.text, remedy))
 			return;
 	for (size_t i = 0; i < report.count; i++)
-		print_error("%s [%s]\n", report.findings[i].text.text, report.findings[i].remedy.text);
+		print_error("%s [%s]\n", report.findings[i].text.text,
+			    report.findings[i].remedy.text);
 	fail_msg("no error \"%s\" with remedy \"%s\"", text, remedy);
 }
 
@@ -107,7 +107,8 @@ static void debians_unit_forbids_it_all(void **state)
 	(void)state;
 	assert_int_equal(judge(stock, PROGRAM), 1);
 	assert_int_equal(errors(), 5);
-	expect_error("NoExecPaths=", "systemctl edit redis-sentinel.service: [Service] ExecPaths=" PROGRAM);
+	expect_error("NoExecPaths=",
+		     "systemctl edit redis-sentinel.service: [Service] ExecPaths=" PROGRAM);
 	expect_error("forbids AF_NETLINK", "RestrictAddressFamilies=AF_NETLINK AF_PACKET");
 	expect_error("CapabilityBoundingSet=", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW");
 	expect_error("AmbientCapabilities=", "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW");
@@ -126,10 +127,12 @@ static void each_setting_counts_by_itself(void **state)
 	judge(with(opened, "ExecPaths=/usr", "ExecPaths=/usr/bin/redis-sentinel"), PROGRAM);
 	expect_error("NoExecPaths=", "ExecPaths=" PROGRAM);
 	assert_int_equal(errors(), 1);
-	judge(with(opened, "RestrictAddress", "RestrictAddressFamilies=AF_INET AF_NETLINK AF_UNIX"), PROGRAM);
+	judge(with(opened, "RestrictAddress", "RestrictAddressFamilies=AF_INET AF_NETLINK AF_UNIX"),
+	      PROGRAM);
 	expect_error("forbids AF_PACKET", "RestrictAddressFamilies=AF_NETLINK AF_PACKET");
 	assert_int_equal(errors(), 1);
-	judge(with(opened, "RestrictAddress", "RestrictAddressFamilies=~AF_VSOCK AF_PACKET"), PROGRAM);
+	judge(with(opened, "RestrictAddress", "RestrictAddressFamilies=~AF_VSOCK AF_PACKET"),
+	      PROGRAM);
 	expect_error("forbids AF_PACKET", "RestrictAddressFamilies=");
 	judge(with(opened, "RestrictAddress", "RestrictAddressFamilies=~AF_VSOCK"), PROGRAM);
 	assert_int_equal(errors(), 0);
@@ -155,7 +158,8 @@ static void no_sandbox_is_well(void **state)
 	assert_int_equal(errors(), 0);
 	judge(with(bare, "NoNewPrivileges=", "NoNewPrivileges=yes"), PROGRAM);
 	expect_error("AmbientCapabilities=", "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW");
-	judge(with(with(bare, "NoNewPrivileges=", "NoNewPrivileges=yes"), "User=", "User="), PROGRAM);
+	judge(with(with(bare, "NoNewPrivileges=", "NoNewPrivileges=yes"), "User=", "User="),
+	      PROGRAM);
 	assert_int_equal(errors(), 0);
 }
 
@@ -171,8 +175,9 @@ static void paths_are_compared_by_their_parts(void **state)
 	judge(with(opened, "NoExecPaths=", "NoExecPaths=/usr/sbin"), "/opt/sentinel-vip");
 	assert_int_equal(errors(), 0);
 	/* the nearer one decides */
-	judge(with(with(opened, "NoExecPaths=", "NoExecPaths=/usr/sbin/sentinel-vip"), "ExecPaths=/usr",
-		   "ExecPaths=/usr/sbin"), PROGRAM);
+	judge(with(with(opened, "NoExecPaths=", "NoExecPaths=/usr/sbin/sentinel-vip"),
+		   "ExecPaths=/usr", "ExecPaths=/usr/sbin"),
+	      PROGRAM);
 	assert_int_equal(errors(), 1);
 }
 
@@ -198,12 +203,16 @@ static void several_units_are_told_apart(void **state)
 /* capabilities(7), "Transformation of capabilities during execve()" */
 static void capabilities_pass_execve_as_the_kernel_says(void **state)
 {
-	const uint64_t both = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW, all = UINT64_MAX >> 23;
+	const uint64_t both = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_RAW,
+		       all = UINT64_MAX >> 23;
 	const struct file_caps none = {0}, file = {.effective = true, .permitted = both};
 	const struct file_caps mute = {.permitted = both};
 	struct process root = {.uid = 0, .permitted = all, .bounding = all};
 	struct process user = {.uid = 101, .bounding = all};
-	struct process ambient = {.uid = 101, .bounding = both, .permitted = both, .inheritable = both,
+	struct process ambient = {.uid = 101,
+				  .bounding = both,
+				  .permitted = both,
+				  .inheritable = both,
 				  .ambient = both};
 
 	(void)state;
@@ -242,7 +251,8 @@ static void lines_are_found_whole(void **state)
 /* What a Sentinel says is anything; JSON stays JSON, in UTF-8, without control characters. */
 static void json_escapes_what_it_must(void **state)
 {
-	static const char nasty[] = "q\"b\\n\n\x1b[31m \xff\xc3 \xc3\xa9 \xe2\x82\xac \xc2\x9b \xed\xa0\x80 \xf0\x9f\x98\x80";
+	static const char nasty[] = "q\"b\\n\n\x1b[31m \xff\xc3 \xc3\xa9 \xe2\x82\xac \xc2\x9b "
+				    "\xed\xa0\x80 \xf0\x9f\x98\x80";
 	static char text[16384];
 	struct vote votes[1] = {{.answer = {.kind = ANSWER_NONE}}};
 	struct master master = {.name = "m"};
@@ -265,8 +275,10 @@ static void json_escapes_what_it_must(void **state)
 	close(file);
 	text[n > 0 ? n : 0] = '\0';
 	assert_true(json_valid(text));
-	assert_non_null(strstr(text, "\"q\\\"b\\\\n\\u000a\\u001b[31m \\ufffd\\ufffd \xc3\xa9 \xe2\x82\xac \\u009b "
-			       "\\ufffd\\ufffd\\ufffd \xf0\x9f\x98\x80\""));
+	assert_non_null(strstr(
+		text,
+		"\"q\\\"b\\\\n\\u000a\\u001b[31m \\ufffd\\ufffd \xc3\xa9 \xe2\x82\xac \\u009b "
+		"\\ufffd\\ufffd\\ufffd \xf0\x9f\x98\x80\""));
 }
 
 int faces_parts_tests(void)

@@ -68,7 +68,8 @@ static void sentinel_wants_a_password(void **state)
 	expect_count(1, 0);
 	expect_finding("error", "reachable", "NOAUTH");
 	lab_file(faces_host(A), "auth", 0600, 0, "password = secret\n");
-	lab_config(faces_host(A), "interface = eth0\nsentinel-auth = /run/auth\n[" CLUSTER_MASTER "]\nvip = " VIP4 "\n");
+	lab_config(faces_host(A), "interface = eth0\nsentinel-auth = /run/auth\n[" CLUSTER_MASTER
+				  "]\nvip = " VIP4 "\n");
 	on(A, "check");
 	expect_finding("ok", "reachable", "");
 	expect_finding("ok", "password", "/run/auth");
@@ -82,13 +83,15 @@ static void sentinel_does_not_tell_all(void **state)
 	on(A, "check");
 	lab_must(faces_host(A), CLI "ACL SETUSER default '+sentinel|replicas'");
 	expect_count(0, 1);
-	expect_finding("warning", "replicas", "SENTINEL REPLICAS " CLUSTER_MASTER " is not answered");
+	expect_finding("warning", "replicas",
+		       "SENTINEL REPLICAS " CLUSTER_MASTER " is not answered");
 }
 
 static void sentinel_is_elsewhere(void **state)
 {
 	(void)state;
-	lab_config(faces_host(A), "interface = eth0\nsentinel = 172.16.2.2:26379\n[" CLUSTER_MASTER "]\nvip = " VIP4 "\n");
+	lab_config(faces_host(A), "interface = eth0\nsentinel = 172.16.2.2:26379\n[" CLUSTER_MASTER
+				  "]\nvip = " VIP4 "\n");
 	on(A, "check");
 	expect_finding("warning", "place", "it is not on this host");
 }
@@ -97,7 +100,8 @@ static void sentinel_is_elsewhere(void **state)
 
 static void script(const char *path)
 {
-	lab_must(faces_host(A), CLI "SENTINEL SET " CLUSTER_MASTER " client-reconfig-script '%s' | grep OK", path);
+	lab_must(faces_host(A),
+		 CLI "SENTINEL SET " CLUSTER_MASTER " client-reconfig-script '%s' | grep OK", path);
 }
 
 static void sentinel_calls_nobody(void **state)
@@ -112,11 +116,13 @@ static void sentinel_calls_nobody(void **state)
 	on(A, "check");
 	expect_count(1, 0);
 	expect_finding("error", "script", "Sentinel calls /bin/true, not this program");
-	lab_must(faces_host(A), "mkdir -p /run/other && cp %s /run/other/sentinel-vip", lab_program());
+	lab_must(faces_host(A), "mkdir -p /run/other && cp %s /run/other/sentinel-vip",
+		 lab_program());
 	script("/run/other/sentinel-vip");
 	on(A, "check");
 	expect_count(0, 1);
-	expect_finding("warning", "script", "/run/other/sentinel-vip, another file than this program");
+	expect_finding("warning", "script",
+		       "/run/other/sentinel-vip, another file than this program");
 	lab_must(faces_host(A), "ln -sf %s /run/link", lab_program());
 	script("/run/link");
 	on(A, "check");
@@ -139,7 +145,8 @@ static void redis_does_not_listen(void **state)
 	expect_count(1, 0);
 	expect_finding("error", "Redis", "at 172.16.2.4:6379 does not listen on the VIP " VIP4);
 	/* on the VIP itself is as well */
-	lab_must(faces_host(A), "redis-cli CONFIG SET bind '127.0.0.1 172.16.2.4 " VIP4 " " VIP6 "'");
+	lab_must(faces_host(A),
+		 "redis-cli CONFIG SET bind '127.0.0.1 172.16.2.4 " VIP4 " " VIP6 "'");
 	on(A, "check");
 	lab_must(faces_host(A), "redis-cli CONFIG SET bind '* -::*'");
 	expect_count(0, 0);
@@ -182,9 +189,23 @@ static void nobody_holds_it(void **state)
 
 static void the_vip_is_taken_for_a_replica(void **state)
 {
-	const char *const redis[] = {"redis-server", "--port", "6380", "--bind", "*", "--protected-mode", "no", "--save",
-				     "", "--replicaof", "172.16.2.4", "6379", "--replica-announce-ip", VIP4,
-				     "--dir", "/run/redis", NULL};
+	const char *const redis[] = {"redis-server",
+				     "--port",
+				     "6380",
+				     "--bind",
+				     "*",
+				     "--protected-mode",
+				     "no",
+				     "--save",
+				     "",
+				     "--replicaof",
+				     "172.16.2.4",
+				     "6379",
+				     "--replica-announce-ip",
+				     VIP4,
+				     "--dir",
+				     "/run/redis",
+				     NULL};
 	pid_t second;
 
 	(void)state;
@@ -204,19 +225,20 @@ static void monitor_names_the_vip(void **state)
 	(void)state;
 	cluster_sentinel_kill(c, B);
 	cluster_sentinel_kill(c, C);
-	lab_must(faces_host(A), CLI "SENTINEL REMOVE " CLUSTER_MASTER " && "
-		 CLI "SENTINEL MONITOR " CLUSTER_MASTER " " VIP4 " 6379 2");
+	lab_must(faces_host(A), CLI "SENTINEL REMOVE " CLUSTER_MASTER " && " CLI
+				    "SENTINEL MONITOR " CLUSTER_MASTER " " VIP4 " 6379 2");
 	script(lab_program());
 	on(A, "check");
 	expect_finding("error", "monitor", "names a VIP, " VIP4 ", as the master");
 	assert_non_null(strstr(faces_remedy(), "SENTINEL REMOVE " CLUSTER_MASTER));
 	on(A, "status");
 	expect(1, "is a VIP of [" CLUSTER_MASTER "]");
-	lab_must(faces_host(A), CLI "SENTINEL REMOVE " CLUSTER_MASTER " && "
-		 CLI "SENTINEL MONITOR " CLUSTER_MASTER " 127.0.0.1 6379 2");
+	lab_must(faces_host(A), CLI "SENTINEL REMOVE " CLUSTER_MASTER " && " CLI
+				    "SENTINEL MONITOR " CLUSTER_MASTER " 127.0.0.1 6379 2");
 	script(lab_program());
 	on(A, "check");
-	expect_finding("warning", "monitor", "known as 127.0.0.1, so every host takes itself for it");
+	expect_finding("warning", "monitor",
+		       "known as 127.0.0.1, so every host takes itself for it");
 }
 
 int faces_sentinel_tests(void)

@@ -58,7 +58,8 @@ static void right_on_a_replica(void **state)
 	(void)state;
 	on(B, "status");
 	snprintf(text, sizeof text, "not here, answered by %s (172.16.2.4)", faces_mac(A, "eth0"));
-	expect(0, NAME "right: the master is 172.16.2.4:6379, another host, and holds the VIPs\n", text);
+	expect(0, NAME "right: the master is 172.16.2.4:6379, another host, and holds the VIPs\n",
+	       text);
 	on(B, "status", "--json");
 	expect(0, "");
 	expect_json("verdict", "right");
@@ -99,7 +100,8 @@ static void the_vip_is_missing(void **state)
 	expect_json(M "vips.0.here", "[]");
 	expect_json(M "vips.1.here.0.interface", "eth0");
 	on(B, "status");
-	expect(1, NAME "WRONG: nobody answers for " VIP4 " on eth0; the master 172.16.2.4:6379 should",
+	expect(1,
+	       NAME "WRONG: nobody answers for " VIP4 " on eth0; the master 172.16.2.4:6379 should",
 	       "remedy     on 172.16.2.4: sentinel-vip sync " CLUSTER_MASTER);
 }
 
@@ -109,7 +111,9 @@ static void the_vip_is_on_a_replica(void **state)
 	lab_must(faces_host(A), "ip addr del " VIP6 "/128 dev eth0");
 	lab_must(faces_host(B), "ip addr add " VIP6 "/64 dev eth0 nodad");
 	on(B, "status");
-	expect(1, NAME "WRONG: " VIP6 " is on eth0 of this host, but the master is 172.16.2.4:6379, another host",
+	expect(1,
+	       NAME "WRONG: " VIP6
+		    " is on eth0 of this host, but the master is 172.16.2.4:6379, another host",
 	       "remedy     sentinel-vip sync " CLUSTER_MASTER, "on eth0 as /64");
 	on(B, "status", "--json");
 	expect(1, "");
@@ -123,8 +127,10 @@ static void another_holds_it_too(void **state)
 
 	(void)state;
 	lab_must(faces_host(B), "ip addr add " VIP4 "/24 dev eth0");
-	snprintf(text, sizeof text, "WRONG: %s (172.16.2.2) answers for " VIP4 " on eth0, but the master is this "
-		 "host\n", faces_mac(B, "eth0"));
+	snprintf(text, sizeof text,
+		 "WRONG: %s (172.16.2.2) answers for " VIP4 " on eth0, but the master is this "
+		 "host\n",
+		 faces_mac(B, "eth0"));
 	on(A, "status");
 	expect(1, text, "remedy     on 172.16.2.2: sentinel-vip sync " CLUSTER_MASTER);
 	on(A, "status", "--json");
@@ -132,8 +138,10 @@ static void another_holds_it_too(void **state)
 	expect_json(M "vips.0.answered_by.0.mac", faces_mac(B, "eth0"));
 	expect_json(M "vips.0.answered_by.0.expected", "false");
 	/* from a third host both are seen, and the right one told from the wrong */
-	snprintf(text, sizeof text, "WRONG: %s (172.16.2.2) answers for " VIP4 " on eth0, but the master is "
-		 "172.16.2.4:6379\n", faces_mac(B, "eth0"));
+	snprintf(text, sizeof text,
+		 "WRONG: %s (172.16.2.2) answers for " VIP4 " on eth0, but the master is "
+		 "172.16.2.4:6379\n",
+		 faces_mac(B, "eth0"));
 	on(C, "status");
 	expect(1, text);
 	expect_not("also");
@@ -151,8 +159,10 @@ static void a_stranger_holds_it(void **state)
 	(void)state;
 	lab_must(c->client, "ip addr add " VIP4 "/32 dev eth0");
 	assert_true(lab_mac(c->client, "eth0", m));
-	snprintf(text, sizeof text, "WRONG: %02x:%02x:%02x:%02x:%02x:%02x answers for " VIP4 " on eth0, which is not "
-		 "the hardware address of the master 172.16.2.4:6379\n", m[0], m[1], m[2], m[3], m[4], m[5]);
+	snprintf(text, sizeof text,
+		 "WRONG: %02x:%02x:%02x:%02x:%02x:%02x answers for " VIP4 " on eth0, which is not "
+		 "the hardware address of the master 172.16.2.4:6379\n",
+		 m[0], m[1], m[2], m[3], m[4], m[5]);
 	on(B, "status");
 	lab_must(c->client, "ip addr del " VIP4 "/32 dev eth0");
 	expect(1, text, "find the host with ");
@@ -163,7 +173,8 @@ static void a_stranger_holds_it_in_ipv6(void **state)
 	(void)state;
 	lab_must(faces_host(C), "ip addr add " VIP6 "/128 dev eth0 nodad");
 	on(A, "status");
-	expect(1, faces_mac(C, "eth0"), " answers for " VIP6 " on eth0, but the master is this host");
+	expect(1, faces_mac(C, "eth0"),
+	       " answers for " VIP6 " on eth0, but the master is this host");
 }
 
 static void no_sentinel_answers(void **state)
@@ -171,8 +182,8 @@ static void no_sentinel_answers(void **state)
 	(void)state;
 	cluster_sentinel_kill(c, A);
 	on(A, "status");
-	expect(2, NAME "UNKNOWN: no majority of its Sentinels agrees on a master: ", "Connection refused",
-	       "on eth0, nobody else answers");
+	expect(2, NAME "UNKNOWN: no majority of its Sentinels agrees on a master: ",
+	       "Connection refused", "on eth0, nobody else answers");
 	on(A, "status", "--json");
 	expect(2, "");
 	expect_json("verdict", "unknown");
@@ -202,7 +213,8 @@ static void connections_are_counted(void **state)
 
 	(void)state;
 	client = lab_spawn(c->client, "client.log", subscribe);
-	(void)LAB_UNTIL(lab_sh(faces_host(A), NULL, "ss -Htn src " VIP4 " | grep -q ESTAB") == 0, 2000);
+	(void)LAB_UNTIL(lab_sh(faces_host(A), NULL, "ss -Htn src " VIP4 " | grep -q ESTAB") == 0,
+			2000);
 	on(A, "status");
 	kill(client, SIGKILL);
 	lab_wait(client, -1);
@@ -229,12 +241,12 @@ static void the_link_cannot_be_asked(void **state)
 
 static void anybody_may_ask(void **state)
 {
-	const char *argv[] = {"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
-			      lab_program(), "status", NULL};
+	const char *argv[] = {"setpriv",        "--reuid",     "65534",  "--regid", "65534",
+			      "--clear-groups", lab_program(), "status", NULL};
 
 	(void)state;
-	lab_file(faces_host(B), "sentinel-vip.conf", 0644, 0, "interface = eth0\n[" CLUSTER_MASTER "]\nvip = "
-		 VIP4 "\n");
+	lab_file(faces_host(B), "sentinel-vip.conf", 0644, 0,
+		 "interface = eth0\n[" CLUSTER_MASTER "]\nvip = " VIP4 "\n");
 	lab_run(faces_host(B), &r, 10000, argv);
 	expect(0, "right: ", "not asked who answers: CAP_NET_RAW is missing");
 }
@@ -247,7 +259,8 @@ static void colour_is_for_terminals(void **state)
 	expect_not("\033");
 	lab_sh(faces_host(A), &r, "TERM=xterm script -qec '%s status' /dev/null", lab_program());
 	expect(0, "\033[32mright\033[0m");
-	lab_sh(faces_host(A), &r, "TERM=xterm NO_COLOR=1 script -qec '%s status' /dev/null", lab_program());
+	lab_sh(faces_host(A), &r, "TERM=xterm NO_COLOR=1 script -qec '%s status' /dev/null",
+	       lab_program());
 	expect(0, "right");
 	expect_not("\033");
 }

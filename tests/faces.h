@@ -55,9 +55,11 @@ void faces_restart_sentinel(int node, const char *const before[]);
 
 /* ---- faces-check.c: what check found ---- */
 
-/* There is a line of this level (ok, warning, error) and topic with this text, and a remedy unless it is ok. */
+/* There is a line of this level (ok, warning, error) and topic with this text, and a remedy unless
+ * it is ok. */
 #define expect_finding(level, topic, text) faces_finding(__FILE__, __LINE__, level, topic, text)
-void faces_finding(const char *file, int line, const char *level, const char *topic, const char *text);
+void faces_finding(const char *file, int line, const char *level, const char *topic,
+		   const char *text);
 
 /* The remedy of the finding that was looked for last. */
 const char *faces_remedy(void);

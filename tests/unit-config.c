@@ -108,8 +108,8 @@ static void spelling_does_not_matter(void **state)
 		"\xef\xbb\xbf[m]\nvip = 10.0.0.1/24\ninterface = eth0\n",
 		"\xef\xbb\xbf# a comment\r\ninterface = eth0\r\n[m]\r\nvip = 10.0.0.1/24\r\n",
 		"  interface\t=\teth0  \n\t[m] \n   vip  =  10.0.0.1/24\t\n",
-		"# one\n; two\n  # three\ninterface = eth0 # four\n[m] ; five\n"
-		"vip = 10.0.0.1/24\t;six\n",
+		("# one\n; two\n  # three\ninterface = eth0 # four\n[m] ; five\n"
+		 "vip = 10.0.0.1/24\t;six\n"),
 		"interface = eth0 ;\n[m]\t#\nvip = 10.0.0.1/24 #= [x]\n#[y]\n;vip = x\n#\n;\n",
 		"[m]\nvip = 10.0.0.1/24\ninterface = eth0\n",
 		"[m]\ninterface = eth0\n     vip = 10.0.0.1/24\n     \n",
