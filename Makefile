@@ -48,7 +48,7 @@ HARDENING_LD = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 
 # These install what is missing themselves; the others need the libraries to be there.
-SELF_HELP = deps deps-lint clean demo check check-unit check-netns check-cluster check-faces bench asan lint uninstall
+SELF_HELP = deps deps-lint clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -68,7 +68,7 @@ ALL_LDFLAGS = $(HARDENING_LD) $(LDFLAGS)
 LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-lint check check-unit check-netns check-cluster check-faces check-docs check-tree \
+.PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree \
 	tests demo bench asan lint install uninstall clean
 
 all: $(PROGRAM)
@@ -92,9 +92,10 @@ FACES = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/faces-*.c) tests/check-f
 # but for what is measured against
 BENCH = $(patsubst %.c,$(O)/%.o,$(sort $(filter-out tests/bench-floor.c tests/bench-destroy.c, \
 	$(wildcard tests/bench*.c))))
+SOCKETS = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/parts-*.c) tests/check-parts.c tests/netns.c))
 CMOCKA = -lcmocka
 
-$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(BENCH): $(TEST_HEADERS)
+$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH): $(TEST_HEADERS)
 
 # Calls of the program's own that the unit tests make fail.  pwrite64 because hiredis asks
 # for 64-bit file offsets, __asprintf_chk is asprintf under _FORTIFY_SOURCE.
@@ -109,6 +110,9 @@ $(O)/check-netns: $(NETNS) $(LAB)
 
 $(O)/check-cluster: $(CLUSTER) $(LAB)
 	$(LINK) -o $@ $^ $(CMOCKA) -lhiredis
+
+$(O)/check-parts: $(SOCKETS) $(PARTS) $(LAB)
+	$(LINK) -o $@ $^ $(LIBS) $(CMOCKA)
 
 $(O)/check-faces: $(FACES) $(LAB) $(PARTS)
 	$(LINK) -o $@ $^ $(LIBS) $(CMOCKA)
@@ -134,7 +138,8 @@ build/collect: tests/collect.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $<
 
-BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-cluster $(O)/check-faces
+BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-parts \
+	$(O)/check-cluster $(O)/check-faces
 
 tests: $(BUILT_TESTS)
 
@@ -166,11 +171,12 @@ check: deps
 check-tree: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-parts
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-cluster
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-faces
 	tests/check-docs.sh $(PROGRAM)
 
-check-unit check-netns check-cluster check-faces: deps
+check-unit check-netns check-parts check-cluster check-faces: deps
 	$(root)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/$@
 	SENTINEL_VIP=$(PROGRAM) $(O)/$@

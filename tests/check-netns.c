@@ -17,6 +17,8 @@ static int run(int argc, char **argv)
 	static int (*const groups[])(void) = {
 		netns_state_tests,   netns_primary_tests, netns_facts_tests,  netns_refuse_tests,
 		netns_sandbox_tests, netns_wire_tests,    netns_detach_tests, netns_fault_tests,
+		netns_ask_tests,     netns_garbage_tests, netns_flood_tests,  netns_same_tests,
+		netns_sync_tests,    netns_fence_tests,   netns_overtake_tests,
 	};
 	int bad = 0;
 

@@ -19,6 +19,8 @@
  */
 #define FENCE_TIMER_MS 1000
 #define DOWN_AFTER_MS 8000
+#define PUBLISH_MS 2000 /* the Sentinels' own */
+#define NEVER_MS 600000
 
 static const struct cluster_setup cuttable = {
 	THREE_HOSTS,
@@ -66,7 +68,10 @@ static void cut_off_and_healed(void **state)
 	expect_line(old, 0, "undecided: no majority of its Sentinels");
 	expect_lines(old, 0, "released");
 	since = mark();
+	sentinel_time("publish-period", NEVER_MS); /* of those that can be reached */
 	healed(old, now);
+	check(cluster_says(c, old) == old, "its Sentinel called, so this was no test of sync");
+	sentinel_time("publish-period", PUBLISH_MS);
 	/* the old master is demoted in ten seconds; it must not matter */
 	expect_stays(now, NULL, 0);
 	expect_only_speaker(now, since);

@@ -45,9 +45,7 @@ static int replays(int node)
 	int n = 0;
 
 	for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
-		for (size_t j = 0; j + 1 < reply->element[i]->elements; j += 2)
-			n += strcmp(cluster_word(reply->element[i], j), "flags") == 0 &&
-			     strcmp(cluster_word(reply->element[i], j + 1), "scheduled") == 0;
+		n += strcmp(test_field(reply->element[i], "flags"), "scheduled") == 0;
 	freeReplyObject(reply);
 	return n;
 }

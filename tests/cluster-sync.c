@@ -66,6 +66,13 @@ static void removed_behind_our_back(void **state)
 	for (int i = 0; i < c->nodes; i++)
 		expect_lines(i, i == master, "");
 	check(moves_heard() == 4, "more moved than was removed and claimed");
+	/* and once more, while it is still being announced */
+	timers_stop();
+	lab_must(c->node[master].host, "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6
+				       "/128 dev eth0");
+	since = mark();
+	lab_sleep_ms(2500);
+	expect_silent(master, since);
 }
 
 /* All that ran is gone, and all addresses but those that the boot gives back. */

@@ -105,6 +105,9 @@ int call(int node, int from, int to);
 /* A planned failover, asked of the old master's Sentinel, until all is as it should be. */
 int fail_over(void);
 
+/* The value of a name in a reply of names and values in turn; "" when there is none. */
+const char *test_field(const redisReply *reply, const char *name);
+
 /* Of the replicas only that one may be promoted, as all Sentinels know; until the next test. */
 void promote_only(int node);
 

@@ -80,7 +80,7 @@ static void cluster_redis_start_below(struct cluster *c, int node, int master)
 	const char *argv[] = {"redis-server", "/run/redis/redis.conf", NULL, NULL, NULL, NULL};
 	char port[8];
 
-	if (n->redis)
+	if (n->redis || node >= c->redises)
 		return;
 	snprintf(port, sizeof port, "%d", CLUSTER_REDIS_PORT);
 	if (master >= 0 && master != node) {
@@ -182,7 +182,7 @@ static bool cluster_sentinel_settled(struct cluster *c, int node, int master)
 		return false;
 	reply = cluster_ask(c, c->node[node].ip, CLUSTER_SENTINEL_PORT,
 			    "SENTINEL MASTER " CLUSTER_MASTER);
-	fine = cluster_field(reply, "num-slaves") == c->nodes - 1 &&
+	fine = cluster_field(reply, "num-slaves") == c->redises - 1 &&
 	       cluster_field(reply, "num-other-sentinels") == c->nodes - 1;
 	freeReplyObject(reply);
 	return fine && cluster_replicas_fine(c, node);
@@ -212,7 +212,7 @@ static bool cluster_settled(struct cluster *c)
 	if (master < 0)
 		return false;
 	for (int i = 0; i < c->nodes; i++)
-		if (!cluster_redis_settled(c, i, master) ||
+		if ((i < c->redises && !cluster_redis_settled(c, i, master)) ||
 		    !cluster_sentinel_settled(c, i, master)) {
 			lab_sleep_ms(50);
 			return false;
@@ -227,7 +227,8 @@ void cluster_settle(struct cluster *c)
 	for (int i = 0; i < c->nodes; i++) {
 		cluster_redis_start_below(c, i, master);
 		cluster_sentinel_start(c, i);
-		kill(c->node[i].redis, SIGCONT);
+		if (i < c->redises)
+			kill(c->node[i].redis, SIGCONT);
 		kill(c->node[i].sentinel, SIGCONT);
 	}
 	if (!LAB_UNTIL(cluster_settled(c), SETTLE_MS)) {
@@ -253,6 +254,7 @@ struct cluster *cluster_start(const struct cluster_setup *setup)
 	signal(SIGPIPE, SIG_IGN);
 	c->setup = setup;
 	c->nodes = setup->nodes;
+	c->redises = setup->redises ? setup->redises : setup->nodes;
 	for (int i = 0; i < c->nodes; i++) {
 		struct cluster_node *n = &c->node[i];
 
@@ -270,7 +272,7 @@ struct cluster *cluster_start(const struct cluster_setup *setup)
 	 * Sentinels that start after the replicas follow need not wait for their next INFO to hear
 	 * of them.
 	 */
-	for (int i = 1; i < c->nodes; i++)
+	for (int i = 1; i < c->redises; i++)
 		if (!LAB_UNTIL(cluster_redis_settled(c, i, 0), SETTLE_MS)) {
 			cluster_print(c);
 			lab_fail("node %d does not follow node 0", i);

@@ -23,6 +23,7 @@
 
 struct cluster_setup {
 	int nodes;
+	int redises; /* 0: Redis on every node; else on that many, and Sentinel only on the rest */
 	/*
 	 * ADDR/PREFIX each; the first of a node is what Redis and Sentinel announce. Node 0 is the
 	 * master at first.
@@ -46,7 +47,7 @@ struct cluster_node {
 
 struct cluster {
 	const struct cluster_setup *setup;
-	int nodes;
+	int nodes, redises;
 	struct cluster_node node[CLUSTER_NODES];
 	struct lab_host *client;
 	struct lab_capture *eyes; /* announcements as they reach the client */

@@ -80,6 +80,13 @@ int netns_sandbox_tests(void);
 int netns_wire_tests(void);
 int netns_detach_tests(void);
 int netns_fault_tests(void);
+int netns_ask_tests(void);
+int netns_garbage_tests(void);
+int netns_flood_tests(void);
+int netns_same_tests(void);
+int netns_sync_tests(void);
+int netns_fence_tests(void);
+int netns_overtake_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 

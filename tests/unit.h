@@ -32,6 +32,7 @@ int unit_where_tests(void);
 int unit_frame_tests(void);
 int unit_due_tests(void);
 int unit_council_tests(void);
+int unit_truth_tests(void);
 
 int unit_file_tests(void);
 int unit_lock_tests(void);

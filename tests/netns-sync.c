@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sync: what it makes of what the Sentinels say, and with which status it ends. The Sentinels are
+ * fakes (netns-council.h), so that they say what real ones seldom do, at the moment it is wanted.
+ */
+#include "netns-council.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define is_here() (lab_addr_copies(us, VIP4) == 1)
+#define is_gone() (lab_addr_copies(us, VIP4) == 0)
+
+/* ---- nothing to do ---- */
+
+static void what_agrees_is_left_in_silence(void **state)
+{
+	char *before;
+
+	(void)state;
+	council_vip(true);
+	before = netns_state();
+	council_says("A3 A3 A3");
+	vip("sync");
+	expect_quiet(0);
+	vip("sync", "mymaster");
+	expect_quiet(0);
+	expect_unchanged(before);
+	council_vip(false);
+	before = netns_state();
+	council_says("B3 B3 B3");
+	vip("sync");
+	expect_quiet(0);
+	vip("sync", "--announce");
+	expect_quiet(0);
+	expect_unchanged(before);
+	lab_must(us, "! test -e /run/sentinel-vip"); /* decided without the lock */
+}
+
+/* One connection to each Sentinel, and no more questions than needed. */
+static void each_is_asked_once(void **state)
+{
+	(void)state;
+	council_says("B3 B3 B3");
+	vip("sync");
+	expect_quiet(0);
+	assert_in_range(council_ms(), 0, 270); /* nothing to wait for */
+	assert_string_equal(council[0]->heard, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster\n"
+					       "SENTINEL MASTER mymaster\n"
+					       "SENTINEL SENTINELS mymaster\n");
+	for (int i = 1; i < 3; i++) {
+		assert_int_equal(council[i]->connections, 1);
+		assert_string_equal(council[i]->heard, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster\n"
+						       "SENTINEL MASTER mymaster\n");
+	}
+	assert_int_equal(council[0]->connections, 1);
+}
+
+/* ---- changes ---- */
+
+static void it_claims_and_releases(void **state)
+{
+	(void)state;
+	council_says("A3 A3 A3");
+	vip("sync");
+	assert_non_null(strstr(r.err, "mymaster: claimed " VIP4));
+	expect(0, "mymaster: claimed " VIP4 " on eth0", "the master is " OUR4 ":6379, this host",
+	       "as Sentinel says");
+	assert_true(is_here());
+	expect_announced(VIP4);
+	vip("sync");
+	expect_quiet(0);
+	council_says("B4 B4 B4");
+	vip("sync");
+	expect(0, "released " VIP4 " from eth0", "the master is " PEER4 ":6379, another host");
+	assert_true(is_gone());
+	vip("sync");
+	expect_quiet(0);
+}
+
+/* What stands already is not announced again because something else is missing. */
+static void it_completes_what_is_missing(void **state)
+{
+	(void)state;
+	lab_config(us, COUNCIL_CONFIG "vip = 10.0.0.251\n");
+	council_vip(true);
+	council_says("A3 A3 A3");
+	vip("sync");
+	assert_non_null(lab_log_wait(us, "claimed 10.0.0.251", 500));
+	assert_null(lab_log_wait(us, "announced", 0));
+	expect_announced("10.0.0.251");
+	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 0);
+}
+
+/* A change is decided twice: the second time under the lock. */
+static void what_changes_meanwhile_is_not_done(void **state)
+{
+	char *before = netns_state();
+
+	(void)state;
+	council_says("A3 A3 A3");
+	council_turn(1, "B4 B4 B4");
+	vip("sync");
+	assert_int_equal(r.status, 0);
+	assert_int_equal(council[1]->connections, 2);
+	assert_null(lab_log_wait(us, "claimed", 50));
+	expect_unchanged(before);
+	lab_log_clear(us);
+	council_vip(true);
+	before = netns_state();
+	council_says("B3 B3 B3");
+	council_turn(1, "B3 - -"); /* the majority is gone */
+	vip("sync");
+	expect(1, "no majority");
+	expect_unchanged(before);
+}
+
+/* The cases of the rule itself are the unit tests' affair; these go the whole way. */
+static void majorities(void **state)
+{
+	static const struct {
+		const char *votes;
+		char master; /* 0: none */
+	} cases[] = {
+		{"A1", 'A'},
+		{"A1 A1", 'A'},
+		{"A1 -", 0},
+		{"A1 A1 -", 'A'},
+		{"A1 - -", 0},
+		{"A1 A1 A1 -", 'A'},
+		{"A1 A1 - -", 0},
+		{"A1 A1 A1 - -", 'A'},
+		{"A1 A1 - - -", 0},
+		{"A1 A1 A1 0 0", 'A'}, /* known, and not to be asked */
+		{"A1 A1 0 0 0", 0},
+		{"A1 A1 A1 n n", 'A'},
+		{"A1 n n", 0},
+		{"? A1 A1", 0}, /* nor who its fellows are */
+		{"! A1 A1", 0},
+		{"A1 ! !", 0},
+		{"A1 A1 ! ?", 0},
+		{"A A A", 0},
+		{"- A1 A1", 0},
+		/* a Sentinel just restarted, with what it once wrote down */
+		{"A1 B2 B2", 'B'},
+		{"B1 A2 A2", 'A'},
+		/* between the leader's promotion and the others' hearing of it */
+		{"B1 A2 B1", 'A'},
+		{"A2 B1 B1 B1 B1", 'A'},
+		{"A9 B10 A9", 'B'},
+		{"A1 B2 C3", 'C'},
+		/* no agreement */
+		{"A2 B2 A1", 0},
+		{"A2 B2 A2", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (int holds = 0; holds < 2; holds++) {
+			bool after = cases[i].master ? cases[i].master == 'A' : holds;
+			int status = cases[i].master ? 0 : 1;
+
+			council_vip(holds);
+			council_says(cases[i].votes);
+			vip("sync");
+			if (r.status != status || (lab_addr_copies(us, VIP4) == 1) != after)
+				fail_msg("\"%s\", VIP %s before: status %d, VIP %s\n%s",
+					 cases[i].votes, holds ? "here" : "not here", r.status,
+					 is_here() ? "here" : "not here", r.err);
+			lab_log_clear(us);
+		}
+}
+
+/* Who did not say it must not be taken for one who has no fellows. */
+static void fellows_that_are_not_told(void **state)
+{
+	static const char *const answers[] = {
+		"-NOPERM this user has no permissions to run the 'sentinel|sentinels' command\r\n",
+		"-ERR unknown subcommand\r\n",
+		"*-1\r\n",
+		"+OK\r\n",
+		":0\r\n",
+		"$0\r\n\r\n",
+		"",
+		"*2\r\n*0\r\n",
+		"HTTP/1.1 400 Bad Request\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+		for (int holds = 0; holds < 2; holds++) {
+			council_vip(holds);
+			council_says(holds ? "B3" : "A3");
+			fake_format(&council[0]->turn[0], FAKE_FELLOWS, "%s", answers[i]);
+			vip("sync");
+			if (r.status != 1 || is_here() != (holds == 1))
+				fail_msg("fellows: \"%s\": status %d, the VIP %s\n%s", answers[i],
+					 r.status, is_here() ? "here" : "not here", r.err);
+			lab_log_clear(us);
+		}
+}
+
+/* They are listed, and lack what it takes to ask them. */
+static void fellows_that_are_garbage(void **state)
+{
+	static const char *const entries[] = {
+		"*0\r\n",
+		"+what\r\n",
+		"*-1\r\n",
+		"*2\r\n$2\r\nip\r\n$8\r\n" PEER4 "\r\n",
+		"*3\r\n$2\r\nip\r\n$8\r\n" PEER4 "\r\n$4\r\nport\r\n",
+		"*4\r\n$2\r\nip\r\n$0\r\n\r\n$4\r\nport\r\n$5\r\n26380\r\n",
+		"*4\r\n$2\r\nip\r\n:1\r\n$4\r\nport\r\n:26380\r\n",
+		"*4\r\n$2\r\nip\r\n$8\r\n" PEER4 "\r\n$4\r\nport\r\n$5\r\n99999\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+		council_says("A3");
+		fake_format(&council[0]->turn[0], FAKE_FELLOWS, "*2\r\n%s%s", entries[i],
+			    entries[i]);
+		vip("sync");
+		expect(1, "127.0.0.1:26379: " OUR4 ":6379, epoch 3");
+		assert_true(is_gone());
+	}
+}
+
+/* On the leader SENTINEL MASTER shows the old address beside the new epoch. */
+static void the_leader_in_the_middle_of_a_failover(void **state)
+{
+	(void)state;
+	council_vip(true);
+	council_says("A1 B2 A1");
+	fake_format(&council[1]->turn[0], FAKE_MASTER,
+		    "*6\r\n$2\r\nip\r\n$8\r\n" OUR4 "\r\n$4\r\nport\r\n$4\r\n6379\r\n$12\r\n"
+		    "config-epoch\r\n$1\r\n2\r\n");
+	vip("sync");
+	expect(0, "released", "the master is " PEER4 ":6379");
+}
+
+/* ---- no truth ---- */
+
+static void it_says_who_answered_what(void **state)
+{
+	char *before = netns_state();
+
+	(void)state;
+	council_says("A2 B2 ? ! -");
+	vip("sync");
+	expect(1, "mymaster: undecided: no majority of its Sentinels agrees on a master",
+	       "127.0.0.1:26379: " OUR4 ":6379, epoch 2", PEER4 ":26380: " PEER4 ":6379, epoch 2",
+	       PEER4 ":26381: does not know it", PEER4 ":26382: NOAUTH",
+	       PEER4 ":26383: it closed the connection", "not here");
+	expect_unchanged(before);
+	council_vip(true);
+	before = netns_state();
+	vip("sync");
+	expect(1, "undecided", "the VIP stays here");
+	council_says("A2 0 0");
+	vip("sync");
+	expect(1, "?: cannot be asked", "the VIP stays here");
+	expect_unchanged(before);
+	fake_stop(council[0]);
+	vip("sync");
+	expect(1, "127.0.0.1:26379: Connection refused", "the VIP stays here");
+}
+
+/* ---- time ---- */
+
+/* One second for all of them together, however they hang. */
+static void fellows_that_hang(void **state)
+{
+	(void)state;
+	council_vip(true);
+	council_says("A3 h h h h");
+	vip("sync");
+	assert_in_range(council_ms(), 800, 1600);
+	expect(1, PEER4 ":26380: it did not answer in time");
+	council_says("A3 A3 A3 h h");
+	vip("sync");
+	assert_in_range(council_ms(), 0, 1600);
+	expect_quiet(0);
+	council_says("h A3 A3"); /* it was to say who the others are */
+	vip("sync");
+	assert_in_range(council_ms(), 400, 1600);
+	expect(1, "127.0.0.1:26379: it did not answer in time");
+	council_says("A3 A3 h");
+	for (int i = 0; i < 2; i++) {
+		council[i]->turn[0].drip = true;
+		council[i]->turn[0].drip_us = 50; /* about 20 ms for the longest */
+	}
+	vip("sync");
+	assert_in_range(council_ms(), 0, 1600);
+	expect_quiet(0);
+}
+
+/* A name server that hangs must not take its time for each of them. */
+static void fellows_with_names_that_hang(void **state)
+{
+	static const char entry[] = "*4\r\n$2\r\nip\r\n$14\r\nnobody.example\r\n"
+				    "$4\r\nport\r\n$5\r\n2638%d\r\n";
+	char ten[1000] = "*10\r\n";
+
+	(void)state;
+	lab_file(us, "etc/resolv.conf", 0644, 0, "nameserver 10.0.0.99\n");
+	council_vip(true);
+	council_says("A3 A3 A3 n n");
+	vip("sync");
+	assert_in_range(council_ms(), 0, 1700);
+	expect_quiet(0);
+	council_says("A3");
+	for (int i = 0; i < 10; i++)
+		snprintf(ten + strlen(ten), sizeof ten - strlen(ten), entry, i);
+	fake_format(&council[0]->turn[0], FAKE_FELLOWS, "%s", ten);
+	vip("sync");
+	expect(1, "nobody.example:26380: its name does not resolve", "the VIP stays here");
+	assert_in_range(council_ms(), 250, 1700);
+}
+
+int netns_sync_tests(void)
+{
+#define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
+	const struct CMUnitTest tests[] = {
+		test(what_agrees_is_left_in_silence),
+		test(each_is_asked_once),
+		test(it_claims_and_releases),
+		test(it_completes_what_is_missing),
+		test(what_changes_meanwhile_is_not_done),
+		test(majorities),
+		test(fellows_that_are_not_told),
+		test(fellows_that_are_garbage),
+		test(the_leader_in_the_middle_of_a_failover),
+		test(it_says_who_answered_what),
+		test(fellows_that_hang),
+		test(fellows_with_names_that_hang),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
