@@ -122,6 +122,7 @@ int run_decide(struct run *run, const struct council *council, int resolve_ms)
 	struct endpoint master;
 	struct line said = { 0 };
 
+	run->verified = false;
 	if (!council_decide(council, false, &master)) {
 		council_tell(council, &said);
 		if (council->count > 0 && council->votes[0].answer.kind == ANSWER_DENIED)
@@ -296,13 +297,15 @@ static int find_truth(struct run *run, const struct event *event)
 		run->truth.ip_count = 1;
 		err = run_gather(run);
 	}
-	if (err < 0)
-		return err;
+	/* even when the kernel failed: whether a replay is safe depends on it */
 	if (sentinel != NULL) {
 		sentinel_hear(&sentinel, 1, deadline);
 		sentinel_address(sentinel, index, &answer);
 		outcome_step(&run->outcome, "ask");
+		run->verified = answer.kind == ANSWER_MASTER;
 	}
+	if (err < 0)
+		return err;
 	return weigh(run, event, &answer);
 }
 

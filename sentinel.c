@@ -23,6 +23,7 @@ enum {
 	ANSWER_BYTES_MAX = 4 << 20,	/* a hundred masters with ten Sentinels are 600 kB */
 	ARRAY_DIGITS_MAX = 5,		/* no array of ours has 100,000 elements */
 	RESOLVE_MS = 300,
+	OTHERS_MAX = 1000,	/* Sentinels or replicas of one master */
 };
 
 struct sentinel {
@@ -282,14 +283,33 @@ static void hear_on(struct sentinel *s)
 	}
 }
 
+static bool needs_resolver(const struct sentinel *s)
+{
+	return s->fd < 0 && !s->over && s->at.port != 0 && s->at.ip.family == AF_UNSPEC &&
+		strcasecmp(s->at.host, "localhost") != 0;
+}
+
 void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms)
 {
 	struct pollfd *polls = calloc(count + 1, sizeof(*polls));
 	size_t open = count;
 
 	for (size_t i = 0; polls != NULL && i < count; i++)
-		sentinel_send(sentinels[i]);
-	while (polls != NULL && clock_ms() < deadline_ms) {
+		if (!needs_resolver(sentinels[i]))
+			sentinel_send(sentinels[i]);
+	/* last, and only in time: a resolver that hangs must not keep us from the others */
+	for (size_t i = 0; polls != NULL && i < count; i++) {
+		if (!needs_resolver(sentinels[i]))
+			continue;
+		if (clock_ms() + RESOLVE_MS <= deadline_ms)
+			sentinel_send(sentinels[i]);
+		else
+			give_up(sentinels[i], "its name does not resolve");
+	}
+	/* one look at least: what came while we were busy has been said in time */
+	for (bool first = true; polls != NULL && (first || clock_ms() < deadline_ms); first = false) {
+		int wait = clock_ms() < deadline_ms ? clock_left(deadline_ms) : 0;
+
 		open = 0;
 		for (size_t i = 0; i < count; i++) {
 			struct sentinel *s = sentinels[i];
@@ -298,7 +318,7 @@ void sentinel_hear(struct sentinel *const sentinels[], size_t count, double dead
 			polls[i].events = s->out_sent < s->out_size ? POLLIN | POLLOUT : POLLIN;
 			open += !s->over;
 		}
-		if (open == 0 || poll(polls, count, clock_left(deadline_ms)) <= 0) {
+		if (open == 0 || poll(polls, count, wait) <= 0) {
 			if (open == 0)
 				break;
 			continue;
@@ -411,7 +431,7 @@ int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoi
 	struct endpoint *list;
 	size_t n = 0;
 
-	if (r == NULL || r->type != REDIS_REPLY_ARRAY)
+	if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements > OTHERS_MAX)
 		return -EPROTO;
 	list = calloc(r->elements + 1, sizeof(*list));
 	if (list == NULL)

@@ -91,26 +91,28 @@ static int change(struct run *run, const struct sync_options *options, bool fenc
 		return err;
 	if (!options->announce)
 		plan_quiet(&run->plan);
-	return run_apply(run);
+	/* another run has done it meanwhile: its announcer must not be silenced */
+	return run->plan.step_count > 0 ? run_apply(run) : 0;
 }
 
 /* No truth: nothing moves, but a holder may be cut off. */
 static void without_truth(struct matter *m, struct run *run, const struct sync_options *options)
 {
-	bool holds;
+	struct why no_truth = run->why;
+	bool seen, holds;
 
 	m->verdict = VERDICT_TRANSIENT;
 	run->truth = (struct truth){ .where = TRUTH_ELSEWHERE };
-	struct why no_truth = run->why;
-
-	holds = run_plan(run) == 0 && plan_changes(&run->plan);
+	seen = run_plan(run) == 0;
+	holds = seen && plan_changes(&run->plan);
 	plan_free(&run->plan);
 	run->planned = false;
 	run->why = no_truth;
 	m->isolated = holds && m->master->fence && !options->dry_run;
 	if (m->isolated)
 		return;
-	line_add(&run->note, holds ? "the VIP stays here" : "the VIP is not here and stays so");
+	line_add(&run->note, holds ? "the VIP stays here" : seen ? "the VIP is not here and stays so" :
+		 "nothing is changed here");
 	run_report(run, -EAGAIN);
 }
 
@@ -182,7 +184,7 @@ static void wait_for_majority(struct matter *matters, size_t count, const struct
 		run_begin(&run, config, matters[i].master);
 		if (matters[i].isolated)
 			matters[i].verdict = finish(&run, change(&run, options, true));
-		if (matters[i].isolated)
+		if (matters[i].isolated && !run.verified)
 			worsen(&matters[i].verdict, VERDICT_TRANSIENT);
 	}
 }

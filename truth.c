@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { RESOLVE_MIN_MS = 50 };
 
@@ -127,8 +128,11 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 		struct endpoint *fellows = NULL;
 		size_t n = 0;
 
-		if (sentinel_others(talks.items[places[i].talk], places[i].fellows, &fellows, &n) ==
-		    -ENOMEM)
+		int told = sentinel_others(talks.items[places[i].talk], places[i].fellows,
+					   &fellows, &n);
+
+		councils[i].blind = told < 0;
+		if (told == -ENOMEM)
 			err = -ENOMEM;
 		councils[i].votes = calloc(n + 1, sizeof(struct vote));
 		if (councils[i].votes == NULL) {
@@ -184,20 +188,19 @@ static void resolve_votes(struct council *council, double deadline_ms)
 {
 	for (size_t i = 0; i < council->count; i++) {
 		struct endpoint *e = &council->votes[i].answer.master;
-		struct ip ip;
 		int left = clock_left(deadline_ms);
+		struct ip ip;
 
-		if (council->votes[i].answer.kind != ANSWER_MASTER || e->ip.family != AF_UNSPEC)
+		if (council->votes[i].answer.kind != ANSWER_MASTER || e->ip.family != AF_UNSPEC ||
+		    resolve_host(e->host, left < RESOLVE_MIN_MS ? RESOLVE_MIN_MS : left, &ip, 1) != 1)
 			continue;
-		for (size_t j = 0; j < i; j++) {
-			const struct endpoint *known = &council->votes[j].answer.master;
+		for (size_t j = i; j < council->count; j++) {
+			struct endpoint *same = &council->votes[j].answer.master;
 
-			if (known->ip.family != AF_UNSPEC && strcmp(known->host, e->host) == 0)
-				e->ip = known->ip;
+			if (same->ip.family == AF_UNSPEC && strcasecmp(same->host, e->host) == 0 && same != e)
+				same->ip = ip;
 		}
-		if (e->ip.family == AF_UNSPEC &&
-		    resolve_host(e->host, left < RESOLVE_MIN_MS ? RESOLVE_MIN_MS : left, &ip, 1) == 1)
-			e->ip = ip;
+		e->ip = ip;
 	}
 }
 
@@ -250,7 +253,7 @@ bool council_decide(const struct council *council, bool but_local, struct endpoi
 			agreed = false;
 		}
 	}
-	if (best == NULL || !agreed || answered * 2 <= council->count)
+	if (council->blind || best == NULL || !agreed || answered * 2 <= council->count)
 		return false;
 	*master = best->answer.master;
 	return true;
@@ -281,4 +284,6 @@ void council_tell(const struct council *council, struct line *line)
 			 endpoint_text(&council->votes[i].sentinel, at));
 		vote_tell(&council->votes[i], line);
 	}
+	if (council->blind && council->count > 0 && council->votes[0].answer.kind == ANSWER_MASTER)
+		line_add(line, ", but not who the other Sentinels are");
 }

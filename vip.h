@@ -678,6 +678,7 @@ struct vote {
 struct council {
 	struct vote *votes;
 	size_t count;
+	bool blind;		/* the local one did not say who the others are */
 };
 
 /*

@@ -2,7 +2,8 @@
 /*
  * The program under test ($SENTINEL_VIP) called by real Sentinels and asking them. Each group of
  * tests has a laboratory of its own, and some run at once since they mostly wait; what a group
- * printed is shown whole when it has ended. One argument chooses tests by name, `*` and `?` allowed.
+ * printed is shown whole when it has ended. One argument chooses tests by name, `*` and `?`
+ * allowed.
  */
 #include "cluster-test.h"
 
@@ -28,11 +29,11 @@ struct group {
 
 /* The longest first. */
 static struct group groups[] = {
-	{.tests = cluster_storm_tests},   {.tests = cluster_sync_tests},
-	{.tests = cluster_cut_tests},     {.tests = cluster_replay_tests},
+	{.tests = cluster_storm_tests},    {.tests = cluster_sync_tests},
+	{.tests = cluster_cut_tests},      {.tests = cluster_replay_tests},
 	{.tests = cluster_failover_tests}, {.tests = cluster_overlap_tests},
-	{.tests = cluster_ipv6_tests},    {.tests = cluster_council_tests},
-	{.tests = cluster_names_tests},   {.tests = cluster_auth_tests},
+	{.tests = cluster_ipv6_tests},     {.tests = cluster_council_tests},
+	{.tests = cluster_names_tests},    {.tests = cluster_auth_tests},
 	{.tests = cluster_window_tests},
 };
 

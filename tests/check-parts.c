@@ -46,6 +46,11 @@ struct link parts_link(struct lab_host *h, const char *dev)
 	return link;
 }
 
+void parts_hold_vips(struct lab_host *h)
+{
+	lab_must(h, "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP6 "/128 dev eth0 nodad");
+}
+
 int parts_teardown(void **state)
 {
 	parts_fault_clear(state);
@@ -61,7 +66,8 @@ static void failed(const char *message)
 static int run(int argc, char **argv)
 {
 	static int (*const groups[])(void) = { parts_frame_tests, parts_tcp_tests,
-		parts_state_tests, parts_trouble_tests, parts_probe_tests };
+		parts_listen_tests, parts_state_tests, parts_trouble_tests, parts_crowd_tests,
+		parts_probe_tests, parts_stranger_tests };
 	int bad = 0;
 
 	if (argc > 1)

@@ -49,7 +49,8 @@ static void expect_verified(void)
 	check(moves_heard() == 0, "the VIP moved");
 }
 
-/* The arguments are followed, whatever they say; the status asks for no replay; sync does nothing. */
+/* The arguments are followed, whatever they say; the status asks for no replay; sync does nothing.
+ */
 static void expect_unverified(const char *error)
 {
 	int master = cluster_master(c), other = (master + 1) % c->nodes;

@@ -39,8 +39,7 @@ static void misplace(int master)
 {
 	lab_must(c->node[master].host, "ip addr del " VIP4 "/32 dev eth0");
 	if (c->nodes > 1)
-		lab_must(c->node[(master + 1) % c->nodes].host,
-			 "ip addr add " VIP4 "/32 dev eth0");
+		lab_must(c->node[(master + 1) % c->nodes].host, "ip addr add " VIP4 "/32 dev eth0");
 	moves_clear();
 }
 

@@ -14,8 +14,8 @@
 #define SLACK_MS 1500 /* the questions of a run, one second at most, and a slow machine */
 #define FENCE_MS 3000 /* how long it asks again */
 /*
- * With fencing the VIP is gone after a timer period, one second of questions, FENCE_MS, and one more
- * second of questions; only then may another host take it.
+ * With fencing the VIP is gone after a timer period, one second of questions, FENCE_MS, and one
+ * more second of questions; only then may another host take it.
  */
 #define FENCE_TIMER_MS 1000
 #define DOWN_AFTER_MS 8000
@@ -120,7 +120,8 @@ static void fenced_but_not_at_once(void **state)
 			(const char *const[]){lab_program(), "sync", NULL});
 	lab_sleep_ms(FENCE_MS / 2 + 500);
 	freeze_other_sentinels(master, SIGCONT);
-	check(lab_wait(pid, 2 * FENCE_MS) == 0, "sync failed though a majority answered in the end");
+	check(lab_wait(pid, 2 * FENCE_MS) == 0,
+	      "sync failed though a majority answered in the end");
 	check(moves_heard() == 0, "fenced before %d ms were over", FENCE_MS);
 
 	freeze_other_sentinels(master, SIGSTOP);

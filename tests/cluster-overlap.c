@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Two failovers whose runs overlap on one host, the older one slow: it stands still when it has
- * heard from its Sentinel who is master and has not done anything about it yet. The newest truth
- * must stand at the end, and the older run must not announce what it has no more.
+ * heard who is master and has not done anything about it yet. The newest truth must stand at the
+ * end, and the older run must not announce what it has no more.
  */
 #include "cluster-test.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CROWD 8           /* runs at once on each host */
-#define SECOND_MS 1500    /* the second repeat of an announcement comes after 1.1 s */
+#define CROWD 8        /* runs at once on each host */
+#define SECOND_MS 1500 /* the second repeat of an announcement comes after 1.1 s */
 
 static const struct cluster_setup overlap = {
 	THREE_HOSTS,
@@ -26,13 +26,12 @@ static const struct cluster_setup overlap = {
 
 static pid_t held;
 
-static void held_exec(int node, int from, int to)
+static void held_exec(int node, const char *const argv[])
 {
-	const char *argv[] = {lab_program(), CLUSTER_MASTER,   "leader", "start", c->node[from].ip,
-			      "6379",        c->node[to].ip, "6379",   NULL};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	lab_on_failure = NULL;
-	if (lab_enter(c->node[node].host) == 0 &&
+	if (dup2(null, STDERR_FILENO) >= 0 && lab_enter(c->node[node].host) == 0 &&
 	    setenv("SENTINEL_VIP_CONFIG", "/run/sentinel-vip.conf", 1) == 0 &&
 	    ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0)
 		execv(argv[0], (char *const *)argv);
@@ -49,8 +48,8 @@ static bool held_step(int request)
 	return WIFSTOPPED(status);
 }
 
-/* The end of its first recv(2) that heard something: rtnetlink is heard by recvmsg(2). */
-static bool held_has_heard(void)
+/* The end of a recv(2) that heard something: rtnetlink is heard by recvmsg(2). */
+static bool held_hears(void)
 {
 	struct __ptrace_syscall_info info;
 	static uint64_t number;
@@ -62,8 +61,8 @@ static bool held_has_heard(void)
 	return info.op == PTRACE_SYSCALL_INFO_EXIT && number == SYS_recvfrom && info.exit.rval > 0;
 }
 
-/* Starts Sentinel's call by hand; returns when it stands still. */
-static void held_start(int node, int from, int to)
+/* Starts a run by hand; returns when it stands still, having heard that many Sentinels. */
+static void held_start(int node, int answers, const char *const argv[])
 {
 	int status;
 
@@ -72,13 +71,22 @@ static void held_start(int node, int from, int to)
 	if (held < 0)
 		lab_fail("fork: %m");
 	if (held == 0)
-		held_exec(node, from, to);
+		held_exec(node, argv);
 	if (waitpid(held, &status, 0) != held || !WIFSTOPPED(status) ||
 	    ptrace(PTRACE_SETOPTIONS, held, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
 		lab_fail("%s cannot be traced: %m", lab_program());
-	do
-		check(held_step(PTRACE_SYSCALL), "the run has not asked its Sentinel");
-	while (!held_has_heard());
+	while (answers > 0) {
+		check(held_step(PTRACE_SYSCALL), "the run has asked %d Sentinels too few", answers);
+		answers -= held_hears();
+	}
+}
+
+/* Sentinel's call: the master was `from` and is `to`. */
+static void held_call(int node, int from, int to)
+{
+	held_start(node, 1,
+		   (const char *const[]){lab_program(), CLUSTER_MASTER, "leader", "start",
+					 c->node[from].ip, "6379", c->node[to].ip, "6379", NULL});
 }
 
 static int held_resume(void)
@@ -111,13 +119,12 @@ static int fail_over_unseen(void)
 	return now;
 }
 
-/* A run of the failover to `now` that has stood still ever since, and goes on after the next. */
-static void overtaken(int first, int old)
+/* The run that stands still on the old master's host goes on after the next failover. */
+static void overtaken(int old)
 {
 	size_t since;
 	int now;
 
-	held_start(old, first, old);
 	log_clear();
 	now = fail_over_unseen();
 	check(WATCH_UNTIL(cluster_holder(c, VIP4) == now, FOLLOW_MS),
@@ -136,10 +143,12 @@ static void overtaken(int first, int old)
 
 static void overtaken_announces_no_more(void **state)
 {
-	int first = cluster_master(c);
+	int first = cluster_master(c), old;
 
 	(void)state;
-	overtaken(first, fail_over());
+	old = fail_over();
+	held_call(old, first, old);
+	overtaken(old);
 }
 
 static void overtaken_claims_no_more(void **state)
@@ -148,7 +157,31 @@ static void overtaken_claims_no_more(void **state)
 
 	(void)state;
 	lab_must(c->node[old].host, "ip addr del " VIP4 "/32 dev eth0");
-	overtaken(first, old);
+	held_call(old, first, old);
+	overtaken(old);
+}
+
+/* It has heard each of the Sentinels, so it knows that the VIP is missing; then all is changed. */
+static void overtaken_sync(int rounds)
+{
+	int old = cluster_master(c);
+
+	lab_must(c->node[old].host, "ip addr del " VIP4 "/32 dev eth0");
+	held_start(old, rounds * c->nodes, (const char *const[]){lab_program(), "sync", NULL});
+	overtaken(old);
+}
+
+static void overtaken_sync_asks_again(void **state)
+{
+	(void)state;
+	overtaken_sync(1);
+}
+
+/* The second time it asks it has the lock, for which the failover's call does not wait. */
+static void overtaken_sync_asks_once_more(void **state)
+{
+	(void)state;
+	overtaken_sync(2);
 }
 
 /* Whether another run than the one that stands still is there. */
@@ -168,7 +201,7 @@ static void newer_waits_for_older(void **state)
 
 	(void)state;
 	lab_must(c->node[old].host, "ip addr del " VIP4 "/32 dev eth0");
-	held_start(old, first, old);
+	held_call(old, first, old);
 	cluster_failover(c, old);
 	check(LAB_UNTIL(waits(old), FAILOVER_MS), "Sentinel has not called");
 	check(held_resume() == 0, "the old run failed");
@@ -214,6 +247,8 @@ int cluster_overlap_tests(void)
 		cmocka_unit_test_setup(newer_waits_for_older, settle),
 		cmocka_unit_test_setup(overtaken_announces_no_more, settle),
 		cmocka_unit_test_setup(overtaken_claims_no_more, settle),
+		cmocka_unit_test_setup(overtaken_sync_asks_again, settle),
+		cmocka_unit_test_setup(overtaken_sync_asks_once_more, settle),
 		cmocka_unit_test_setup(crowd, settle),
 	};
 

@@ -40,8 +40,8 @@ static int settle(void **state)
 /* How many scripts the Sentinel of a node will call again. */
 static int replays(int node)
 {
-	redisReply *reply = cluster_ask(c, c->node[node].ip, CLUSTER_SENTINEL_PORT,
-					"SENTINEL PENDING-SCRIPTS");
+	redisReply *reply =
+		cluster_ask(c, c->node[node].ip, CLUSTER_SENTINEL_PORT, "SENTINEL PENDING-SCRIPTS");
 	int n = 0;
 
 	for (size_t i = 0; reply && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
@@ -105,7 +105,8 @@ static void replay_claims(void **state)
 	sentinel_time("script-retry-delay", SOON_MS);
 	now = fail_over_in_vain();
 	uplink(now, true);
-	check(WATCH_UNTIL(moves_count(now, true, VIP4), REPLAY_LATEST_MS), "the replay claimed nothing");
+	check(WATCH_UNTIL(moves_count(now, true, VIP4), REPLAY_LATEST_MS),
+	      "the replay claimed nothing");
 	expect_sole_holder(now);
 	expect_lines(now, 0, "stale");
 	check(replays(now) == 0, "Sentinel will call once more");

@@ -22,9 +22,9 @@ static const struct cluster_setup storm = {
 };
 
 /*
- * Every Sentinel names another one than `old`, the same, also as the one it watches: then the leader
- * is through with its failover. A next one before that can leave real Sentinels with two masters of
- * one epoch.
+ * Every Sentinel names another one than `old`, the same, also as the one it watches: then the
+ * leader is through with its failover. A next one before that can leave real Sentinels with two
+ * masters of one epoch.
  */
 static int agreed(int old)
 {

@@ -57,8 +57,8 @@ static void removed_behind_our_back(void **state)
 	(void)state;
 	timers_start();
 	since = mark();
-	lab_must(c->node[master].host, "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6
-				       "/128 dev eth0");
+	lab_must(c->node[master].host,
+		 "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6 "/128 dev eth0");
 	check(WATCH_UNTIL(both_came(master), TIMER_MS + SLACK_MS), "not claimed in time");
 	expect_sole_holder(master);
 	expect_line(master, 500, "claimed " VIP4 " on eth0, " VIP6 " on eth0");
@@ -68,8 +68,8 @@ static void removed_behind_our_back(void **state)
 	check(moves_heard() == 4, "more moved than was removed and claimed");
 	/* and once more, while it is still being announced */
 	timers_stop();
-	lab_must(c->node[master].host, "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6
-				       "/128 dev eth0");
+	lab_must(c->node[master].host,
+		 "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6 "/128 dev eth0");
 	since = mark();
 	lab_sleep_ms(2500);
 	expect_silent(master, since);
@@ -83,8 +83,9 @@ static void power_cycle(int node)
 	cluster_redis_kill(c, node);
 	cluster_sentinel_kill(c, node);
 	lab_host_kill(h);
-	lab_must(h, "ip link set eth0 down && ip addr flush dev eth0 && rm -rf /run/sentinel-vip && "
-		    "ip link set eth0 up");
+	lab_must(h,
+		 "ip link set eth0 down && ip addr flush dev eth0 && rm -rf /run/sentinel-vip && "
+		 "ip link set eth0 up");
 	for (int i = 0; synced.addresses[node][i]; i++)
 		lab_must(h, "ip addr add %s dev eth0", synced.addresses[node][i]);
 }
@@ -162,8 +163,8 @@ static void leader_died_after_promotion(void **state)
 	lab_sh(c->node[old].host, &switches, "grep -c switch-master /run/sentinel.log");
 	check(atoi(switches.out) == 0, "the leader may have called, so this was no test of sync");
 	for (int i = 0; vips[i]; i++)
-		check(LAB_UNTIL(cluster_write(c, vips[i]) == now, FOLLOW_MS),
-		      "no write through %s", vips[i]);
+		check(LAB_UNTIL(cluster_write(c, vips[i]) == now, FOLLOW_MS), "no write through %s",
+		      vips[i]);
 }
 
 /* Started again with the configuration of before the failover, and the others do not tell it. */

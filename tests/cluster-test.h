@@ -34,10 +34,10 @@
 	.client = {"172.16.2.100/24"}
 #define MASTER_AND_VIP "[" CLUSTER_MASTER "]\nvip = " VIP4 "\n"
 
-extern struct cluster *c;              /* the group's; stands from its first test on */
-extern const char *const *vips;        /* the group's, NULL at the end */
-extern const char *const only_vip4[];  /* the usual ones */
-extern struct lab_result r;            /* of the last run of the program by a test */
+extern struct cluster *c;             /* the group's; stands from its first test on */
+extern const char *const *vips;       /* the group's, NULL at the end */
+extern const char *const only_vip4[]; /* the usual ones */
+extern struct lab_result r;           /* of the last run of the program by a test */
 
 /* ---- cluster-test.c: the fixture ---- */
 

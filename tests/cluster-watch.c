@@ -21,7 +21,7 @@ struct move *moves;
 static size_t heard, room;
 static int ears[CLUSTER_NODES];
 static bool listening;
-static int64_t cleared;              /* when moves_clear() was called ... */
+static int64_t cleared;             /* when moves_clear() was called ... */
 static unsigned had[CLUSTER_NODES]; /* ... and who had which of the VIPs then, one bit each */
 static pid_t timers[CLUSTER_NODES];
 
@@ -83,7 +83,7 @@ size_t moves_heard(void)
 
 	for (int i = 0; listening && i < c->nodes; i++) {
 		while ((n = recv(ears[i], buf, sizeof buf, 0)) > 0) {
-			int left = (int)n;
+			unsigned left = (unsigned)n;
 
 			for (const struct nlmsghdr *m = (const struct nlmsghdr *)buf;
 			     NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
@@ -167,11 +167,15 @@ int moves_shared_ms(const char *address)
 void timer_start(int node, int pause_ms)
 {
 	char pause[16];
-	const char *argv[] = {"sh", "-c",
-			      "trap 'exit 0' TERM\n"
-			      "while :; do \"$0\" sync; echo \"status $?\"; sleep \"$1\" & wait $!; "
-			      "done",
-			      lab_program(), pause, NULL};
+	const char *argv[] = {
+		"sh",
+		"-c",
+		"trap 'exit 0' TERM\n"
+		"while :; do \"$0\" sync; echo \"status $?\"; sleep \"$1\" & wait $!; "
+		"done",
+		lab_program(),
+		pause,
+		NULL};
 
 	snprintf(pause, sizeof pause, "%d.%03d", pause_ms / 1000, pause_ms % 1000);
 	timers[node] = lab_spawn(c->node[node].host, "sync.log", argv);

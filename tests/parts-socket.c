@@ -111,3 +111,19 @@ bool parts_alive(const struct pair *pair)
 {
 	return one_way(pair->client, pair->server) && one_way(pair->server, pair->client);
 }
+
+int parts_door = -1;
+
+int parts_door_setup(void **state)
+{
+	netns_setup(state);
+	parts_hold_vips(us);
+	parts_door = parts_listener(us, "0.0.0.0", PORT);
+	return 0;
+}
+
+int parts_door_teardown(void **state)
+{
+	close(parts_door);
+	return parts_teardown(state);
+}

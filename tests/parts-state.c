@@ -8,22 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int listener = -1;
-
-static int setup(void **state)
-{
-	netns_setup(state);
-	lab_must(us, "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP6 "/128 dev eth0 nodad");
-	listener = parts_listener(us, "*", PORT);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	close(listener);
-	return parts_teardown(state);
-}
-
 /* How many sockets with the VIP at their end are in this state, says ss(8). */
 static bool in_state(const char *state, int n)
 {
@@ -46,7 +30,7 @@ static void expect_destroyed(size_t n)
 
 static void half_open(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 	static const char data[4096];
 
 	(void)state;
@@ -58,7 +42,7 @@ static void half_open(void **state)
 
 static void close_wait(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	shutdown(pair.client, SHUT_WR);
@@ -71,7 +55,7 @@ static void close_wait(void **state)
 /* The client has read the end of what the server says, and now learns that nobody listens. */
 static void fin_wait_2(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 	struct pollfd p = { .fd = pair.client };
 	char byte;
 
@@ -88,7 +72,7 @@ static void fin_wait_2(void **state)
 
 static void fin_wait_1(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	lab_cut(peer, true);
@@ -101,7 +85,7 @@ static void fin_wait_1(void **state)
 /* No process has it any more, but it still speaks. */
 static void fin_wait_1_of_nobody(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	lab_cut(peer, true);
@@ -113,7 +97,7 @@ static void fin_wait_1_of_nobody(void **state)
 
 static void last_ack(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	shutdown(pair.client, SHUT_WR);
@@ -127,7 +111,7 @@ static void last_ack(void **state)
 
 static void closing(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	/* both end at once: from here on the peer does not hear us, but we hear it */
@@ -143,7 +127,7 @@ static void closing(void **state)
 /* The kernel keeps a small remainder, which it lists as FIN_WAIT2: the connection is over. */
 static void fin_wait_2_of_nobody(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	close(pair.server);
@@ -155,7 +139,7 @@ static void fin_wait_2_of_nobody(void **state)
 
 static void time_wait(void **state)
 {
-	struct pair pair = parts_pair(peer, listener, VIP4, PORT);
+	struct pair pair = parts_pair(peer, parts_door, VIP4, PORT);
 
 	(void)state;
 	close(pair.server);
@@ -204,8 +188,8 @@ static void not_yet_accepted(void **state)
 	assert_true(parts_reset(&first, 50));
 	close(first.client);
 	/* the kernel still hands out the dead one */
-	first.server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	next = parts_pair(peer, listener, VIP4, PORT);
+	first.server = accept4(parts_door, NULL, NULL, SOCK_CLOEXEC);
+	next = parts_pair(peer, parts_door, VIP4, PORT);
 	assert_true(parts_alive(&next));
 	parts_close(&next);
 	if (first.server >= 0)
@@ -231,15 +215,13 @@ static void syn_sent(void **state)
 	close(fd);
 }
 
-#define state_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int parts_state_tests(void)
 {
 	const struct CMUnitTest tests[] = {
-		state_test(half_open), state_test(close_wait), state_test(fin_wait_2),
-		state_test(fin_wait_1), state_test(fin_wait_1_of_nobody), state_test(last_ack),
-		state_test(closing), state_test(fin_wait_2_of_nobody), state_test(time_wait),
-		state_test(syn_recv), state_test(not_yet_accepted), state_test(syn_sent),
+		door_test(half_open), door_test(close_wait), door_test(fin_wait_2),
+		door_test(fin_wait_1), door_test(fin_wait_1_of_nobody), door_test(last_ack),
+		door_test(closing), door_test(fin_wait_2_of_nobody), door_test(time_wait),
+		door_test(syn_recv), door_test(not_yet_accepted), door_test(syn_sent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Which connections are a VIP's, what becomes of them and of all others, and who listens. */
+/* Which connections are a VIP's, what becomes of them and of all others. */
 #include "parts.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,24 +32,6 @@ size_t parts_destroy(const char *address)
 	return n;
 }
 
-bool parts_listens(const char *address, uint16_t port)
-{
-	struct ip ip = parts_ip(address);
-	bool listens;
-	int err;
-
-	parts_in(us);
-	err = tcp_listens(&ip, port, clock_ms() + HOLDS_MS, &listens);
-	parts_out();
-	assert_int_equal(err, 0);
-	return listens;
-}
-
-static void hold_vips(void)
-{
-	lab_must(us, "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP6 "/128 dev eth0 nodad");
-}
-
 static void drop_vips(void)
 {
 	lab_must(us, "ip addr del " VIP4 "/32 dev eth0 && ip addr del " VIP6 "/128 dev eth0");
@@ -73,7 +52,7 @@ static const struct way {
 static void each_way_is_counted_and_reset(void **state)
 {
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	for (size_t i = 0; i < COUNT(ways); i++) {
 		const char *other = ways[i].counted[0] == '1' ? VIP6 : VIP4;
 		int listener = parts_listener(us, ways[i].listen, PORT);
@@ -99,7 +78,7 @@ static void server_reads_an_error(void **state)
 	char byte;
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	pair = parts_pair(peer, listener, VIP4, PORT);
 	assert_int_equal(parts_destroy(VIP4), 1);
 	assert_int_equal(recv(pair.server, &byte, 1, MSG_DONTWAIT), -1);
@@ -115,7 +94,7 @@ static void clients_are_told_before_the_address_goes(void **state)
 	struct pair pairs[2];
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	pairs[0] = parts_pair(peer, listener, VIP4, PORT);
 	pairs[1] = parts_pair(peer, listener, VIP6, PORT);
 	assert_int_equal(parts_destroy(VIP4), 1);
@@ -135,7 +114,7 @@ static void listeners_are_left_alone(void **state)
 	struct pair pair;
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	for (size_t i = 0; i < COUNT(listens); i++)
 		listeners[i] = parts_listener(us, listens[i], (uint16_t)(PORT + i));
 	pair = parts_pair(peer, listeners[2], VIP4, PORT + 2);
@@ -160,7 +139,7 @@ static void other_addresses_are_left_alone(void **state)
 	struct pair pairs[COUNT(others)], vips[2];
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	for (size_t i = 0; i < COUNT(others); i++) {
 		if (i != 0 && i != 1)
 			lab_must(us, "ip addr add %s/%s dev eth0 nodad", others[i],
@@ -211,7 +190,7 @@ static void local_clients_are_told(void **state)
 	char byte;
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	pair = parts_pair(us, listener, VIP4, PORT);
 	assert_int_equal(parts_count(VIP4), 2);
 	assert_true(parts_destroy(VIP4) >= 1);	/* one may go by the reset of the other */
@@ -235,7 +214,7 @@ static void each_address_has_its_number(void **state)
 	int counted, err;
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	for (size_t i = 0; i < COUNT(to); i++)
 		pairs[i] = parts_pair(peer, listener, to[i], PORT);
 	parts_in(us);
@@ -263,7 +242,7 @@ static void many_addresses(void **state)
 	size_t numbers[300];
 
 	(void)state;
-	hold_vips();
+	parts_hold_vips(us);
 	for (size_t i = 0; i < COUNT(counts); i++) {
 		size_t n = counts[i], destroyed = 0;
 		struct pair four = parts_pair(peer, listener, VIP4, PORT);
@@ -320,101 +299,6 @@ static void no_address_at_all(void **state)
 	close(listener);
 }
 
-/* ---- who listens ---- */
-
-static void who_listens(void **state)
-{
-	static const struct {
-		const char *listen;
-		bool on4, on6;
-	} cases[] = {
-		{ "0.0.0.0", true, false },	{ "::", false, true },
-		{ "*", true, true },		{ VIP4, true, false },
-		{ VIP6, false, true },		{ OUR4, false, false },
-		{ OUR6, false, false },		{ "127.0.0.1", false, false },
-		{ "::1", false, false },	{ "10.0.0.251", false, false },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		int listener = parts_listener(us, cases[i].listen, PORT);
-
-		assert_int_equal(parts_listens(VIP4, PORT), cases[i].on4);
-		assert_int_equal(parts_listens(VIP6, PORT), cases[i].on6);
-		assert_false(parts_listens(VIP4, PORT + 1));
-		assert_false(parts_listens(VIP6, PORT - 1));
-		close(listener);
-		assert_false(parts_listens(VIP4, PORT));
-		assert_false(parts_listens(VIP6, PORT));
-	}
-}
-
-static int mapped_listener(const char *address)
-{
-	struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_port = htons(PORT) };
-	int fd = lab_socket(us, AF_INET6, SOCK_STREAM, 0), on = 1;
-
-	assert_int_equal(inet_pton(AF_INET6, address, &at.sin6_addr), 1);
-	if (setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0 ||
-	    bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0)
-		lab_fail("%s: %m", address);
-	return fd;
-}
-
-/* IPv4 addresses in an IPv6 socket, and several listeners where only the last one counts. */
-static void who_listens_mapped(void **state)
-{
-	int fd = mapped_listener("::ffff:0.0.0.0"), others[3];
-
-	(void)state;
-	assert_true(parts_listens(VIP4, PORT));
-	assert_false(parts_listens(VIP6, PORT));
-	close(fd);
-	for (unsigned first = 0; first < 2; first++) {	/* in either order */
-		others[0] = first == 0 ? parts_listener(us, "::", PORT) :
-			mapped_listener("::ffff:0.0.0.0");
-		others[1] = first == 1 ? parts_listener(us, "::", PORT) :
-			mapped_listener("::ffff:0.0.0.0");
-		assert_true(parts_listens(VIP4, PORT));
-		assert_true(parts_listens(VIP6, PORT));
-		close(others[0]);
-		close(others[1]);
-	}
-	fd = mapped_listener("::ffff:" VIP4);
-	assert_true(parts_listens(VIP4, PORT));
-	assert_false(parts_listens("10.0.0.251", PORT));
-	close(fd);
-	others[0] = parts_listener(us, OUR4, PORT);
-	others[1] = parts_listener(us, "127.0.0.1", PORT);
-	others[2] = parts_listener(us, "::1", PORT);
-	assert_false(parts_listens(VIP4, PORT));
-	fd = parts_listener(us, VIP4, PORT);
-	assert_true(parts_listens(VIP4, PORT));
-	close(fd);
-	for (size_t i = 0; i < COUNT(others); i++)
-		close(others[i]);
-}
-
-/* A connection on the port is no listener, nor is a socket that is only bound. */
-static void who_does_not_listen(void **state)
-{
-	int listener = parts_listener(us, "0.0.0.0", PORT);
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(PORT) };
-	int bound = lab_socket(us, AF_INET, SOCK_STREAM, 0), on = 1;
-	struct pair pair;
-
-	(void)state;
-	hold_vips();
-	pair = parts_pair(peer, listener, VIP4, PORT);
-	close(listener);
-	if (setsockopt(bound, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    bind(bound, (struct sockaddr *)&at, sizeof(at)) < 0)
-		lab_fail("bind: %m");
-	assert_false(parts_listens(VIP4, PORT));
-	parts_close(&pair);
-	close(bound);
-}
-
 int parts_tcp_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,9 +312,6 @@ int parts_tcp_tests(void)
 		parts_test(each_address_has_its_number),
 		parts_test(many_addresses),
 		parts_test(no_address_at_all),
-		parts_test(who_listens),
-		parts_test(who_listens_mapped),
-		parts_test(who_does_not_listen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,7 +135,7 @@ static void two_masters_at_the_highest_epoch_are_none(void **state)
 static void masters_are_compared_as_endpoints(void **state)
 {
 	struct vote votes[] = { vote("1 5"), vote("1 5") };
-	struct council council = { votes, 2 };
+	struct council council = { .votes = votes, .count = 2 };
 	struct endpoint master;
 
 	(void)state;
