@@ -38,7 +38,9 @@ static enum verdict judge(const struct run *run, int err)
 {
 	if (err == 0)
 		return VERDICT_AGREES;
-	return run_may_be_replayed(run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
+	/* -EAGAIN: there was no truth to be had, or it changed all the time */
+	return err == -EAGAIN || run_may_be_replayed(run, err) ? VERDICT_TRANSIENT :
+		VERDICT_PERMANENT;
 }
 
 static enum verdict finish(struct run *run, int err)

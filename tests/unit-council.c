@@ -148,7 +148,7 @@ static void masters_are_compared_as_endpoints(void **state)
 static void each_vote_is_told(void **state)
 {
 	struct vote votes[] = { vote("1 5"), vote("2 -"), vote("?"), vote("!"), vote(".") };
-	struct council council = { votes, COUNT(votes) };
+	struct council council = { .votes = votes, .count = COUNT(votes) };
 	struct line line = { 0 };
 
 	(void)state;
