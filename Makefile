@@ -68,7 +68,7 @@ ALL_LDFLAGS = $(HARDENING_LD) $(LDFLAGS)
 LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree \
+.PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree check-asan \
 	tests demo bench asan lint install uninstall clean
 
 all: $(PROGRAM)
@@ -168,6 +168,9 @@ check: deps
 	$(root)
 	@$(MAKE) --no-print-directory check-tree
 
+check-docs: $(PROGRAM)
+	tests/check-docs.sh $(PROGRAM)
+
 check-tree: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
@@ -193,11 +196,17 @@ bench: deps
 	@$(MAKE) --no-print-directory -s $(O)/bench-static 2>/dev/null || true
 	$(O)/bench
 
+# Leaks are looked for where nothing else traces: strace and a leak checker exclude each other.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: deps
 	$(root)
 	@$(MAKE) --no-print-directory O=build/asan PROGRAM=build/asan/sentinel-vip \
-		CFLAGS='-O1 -g $(SANITIZE)' check-tree
+		CFLAGS='-O1 -g $(SANITIZE)' check-asan
+
+check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
+	SENTINEL_VIP=$(PROGRAM) $(O)/check-parts
+	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]

@@ -255,23 +255,30 @@ static int attach_filter(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
-int probe_open(const struct link *link, int *fd)
+static int listen_on(int fd, const struct link *link)
 {
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
 		.sll_ifindex = (int)link->ifindex };
-	/* protocol 0: nothing is heard before the filter stands and the link is chosen */
-	CLEANUP(fd_close) int opened = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1;
 
-	if (opened < 0 || attach_filter(opened) < 0)
+	if (attach_filter(fd) < 0)
 		return -errno;
 	/* since Linux 4.20: spares a busy host a copy of each frame that it sends */
-	setsockopt(opened, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
-	if (bind(opened, (struct sockaddr *)&at, sizeof(at)) < 0)
-		return -errno;
-	*fd = opened;
-	opened = -1;
-	return 0;
+	setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+	return bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : 0;
+}
+
+int probe_open(const struct link *link, int *fd)
+{
+	/* protocol 0: nothing is heard before the filter stands and the link is chosen */
+	int opened = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int err = opened < 0 ? -errno : listen_on(opened, link);
+
+	if (err < 0)
+		fd_close(&opened);
+	else
+		*fd = opened;
+	return err;
 }
 
 static bool is_one_of(const struct ip *ip, const struct ip *ips, size_t count)

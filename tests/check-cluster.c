@@ -109,6 +109,8 @@ int main(int argc, char **argv)
 	size_t started = 0, ended = 0, shown = 0;
 	bool bad = false;
 
+	if (geteuid() != 0)
+		lab_fail("needs root, to make network namespaces: sudo %s", argv[0]);
 	while (shown < GROUPS) {
 		for (; started < GROUPS && started < ended + AT_ONCE; started++)
 			start(&groups[started], argc, argv);

@@ -9,9 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Redis 7 lets a test shorten the wait before a replay; an older Sentinel takes its 30 s. */
-#define SOON_MS 1000
-#define REPLAY_MS 30000
+#define REPLAY_MS 30000 /* the Sentinels' own wait before a replay, and */
+#define SOON_MS 1000    /* a shorter one, where the length does not matter */
 #define REPLAY_LATEST_MS (REPLAY_MS + FOLLOW_MS)
 
 #define CONFIG "interface = uplink\n" MASTER_AND_VIP

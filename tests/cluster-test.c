@@ -223,23 +223,35 @@ void promote_only(int node)
 	sentinel_time("info-period", INFO_MS);
 }
 
+/* A command that servers have from version 7 on; one that cannot be reached is left alone. */
+static void must_have(redisReply *reply, const char *command)
+{
+	if (reply && reply->type == REDIS_REPLY_ERROR)
+		lab_fail("%s: %s; these tests need Redis 7 or Valkey", command, reply->str);
+	freeReplyObject(reply);
+}
+
 /* News are published, to Redis and to each other; nothing else needs that command. */
 void sentinels_gossip(bool on)
 {
-	static const int ports[] = {CLUSTER_REDIS_PORT, CLUSTER_SENTINEL_PORT};
+	const char *rule = on ? "+publish" : "-publish";
 
-	for (int i = 0; i < c->nodes; i++)
-		for (int j = 0; j < 2; j++)
-			freeReplyObject(cluster_ask(c, c->node[i].ip, ports[j],
-						    "ACL SETUSER default %s",
-						    on ? "+publish" : "-publish"));
+	for (int i = 0; i < c->nodes; i++) {
+		must_have(cluster_ask(c, c->node[i].ip, CLUSTER_REDIS_PORT,
+				      "ACL SETUSER default %s", rule),
+			  "ACL SETUSER");
+		must_have(cluster_ask(c, c->node[i].ip, CLUSTER_SENTINEL_PORT,
+				      "ACL SETUSER default %s", rule),
+			  "ACL SETUSER");
+	}
 }
 
 void sentinel_time(const char *which, int ms)
 {
 	for (int i = 0; i < c->nodes; i++)
-		freeReplyObject(cluster_ask(c, c->node[i].ip, CLUSTER_SENTINEL_PORT,
-					    "SENTINEL DEBUG %s %d", which, ms));
+		must_have(cluster_ask(c, c->node[i].ip, CLUSTER_SENTINEL_PORT,
+				      "SENTINEL DEBUG %s %d", which, ms),
+			  "SENTINEL DEBUG");
 }
 
 void log_clear(void)

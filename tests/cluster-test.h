@@ -117,7 +117,7 @@ void promote_only(int node);
  */
 void sentinels_gossip(bool on);
 
-/* Sets a time of each Sentinel's own, such as "info-period"; older ones have no such command. */
+/* Sets a time of each Sentinel's own, such as "info-period". */
 void sentinel_time(const char *which, int ms);
 
 void log_clear(void); /* on every node */
