@@ -223,7 +223,7 @@ static int list_targets(const struct plan *plan, struct announcer *a)
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 
-		if (step->kind != STEP_ANNOUNCE)
+		if (step->kind != STEP_ANNOUNCE || !step->done)
 			continue;
 		a->targets[a->count++] = (struct target){
 			.ip = step->vip->ip,

@@ -59,7 +59,7 @@ static int explain(int err, const struct step *step, struct why *why)
 }
 
 /* "claimed A on eth0, B on eth0; released C from eth1", of the steps that were done. */
-static void tell(struct line *done, const struct plan *plan, size_t count)
+static void tell(struct line *done, const struct plan *plan)
 {
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "released", [STEP_ADD] = "claimed", [STEP_ANNOUNCE] = "announced",
@@ -67,15 +67,17 @@ static void tell(struct line *done, const struct plan *plan, size_t count)
 	const char *last = NULL;
 	char text[IP_TEXT_SIZE];
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 		const char *verb = verbs[step->kind];
 
+		if (!step->done)
+			continue;
 		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
 		    step[-1].vip == step->vip)
 			continue;	/* goes without saying */
 		if (verb != last)
-			line_add(done, "%s%s ", last != NULL ? "; " : "", verb);
+			line_add(done, "%s%s ", done->length > 0 ? "; " : "", verb);
 		else
 			line_add(done, ", ");
 		line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
@@ -150,6 +152,8 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 		bool there = holds(&facts, &step->vip->ip, step->link->ifindex, prefixlen);
 
 		ip_text(&step->vip->ip, text);
+		if (step->kind == STEP_ANNOUNCE && !there)
+			return why_set(why, -EIO, "%s has just left %s", text, step->link->name);
 		if (step->kind == STEP_ADD && !there)
 			return why_set(why, -EIO, "%s was added to %s and is gone again: something else "
 				       "removes it (NetworkManager, systemd-networkd, a script?)", text,
@@ -186,7 +190,7 @@ static void kill_connections(const struct plan *plan, size_t *killed, struct out
 		line_add(&outcome->warning, "; connections are not closed: %s", strerror(-err));
 }
 
-int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
+int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	       struct outcome *outcome, struct why *why)
 {
 	static const char *const names[] = {
@@ -194,23 +198,30 @@ int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
 	};
 	double spent[] = { -1, -1, -1 };
 	bool kill = plan->kill_connections && plan_changes(plan);
-	size_t done = 0, killed = 0;
-	int err = 0;
+	struct why last;
+	size_t killed = 0;
+	int failed = 0, err;
 
 	if (kill) {
 		kill_connections(plan, &killed, outcome);
 		outcome_step(outcome, "kill");
 	}
 	outcome_lap(outcome);
-	for (; done < plan->step_count; done++) {
-		enum step_kind kind = plan->steps[done].kind;
+	for (size_t i = 0; i < plan->step_count; i++) {
+		struct step *step = &plan->steps[i];
 
-		err = carry_out(netlink, packet, &plan->steps[done], outcome, why);
-		spent[kind] = (spent[kind] < 0 ? 0 : spent[kind]) + outcome_lap(outcome);
-		if (err < 0)
-			break;
+		step->done = false;
+		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
+		    step[-1].vip == step->vip && !step[-1].done)
+			continue;
+		/* one VIP that cannot be moved is no reason to leave the others behind */
+		err = carry_out(netlink, packet, step, outcome, failed == 0 ? why : &last);
+		step->done = err == 0;
+		failed = failed == 0 ? err : failed;
+		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
+			outcome_lap(outcome);
 	}
-	tell(&outcome->done, plan, done);
+	tell(&outcome->done, plan);
 	for (unsigned kind = 0; kind < sizeof(names) / sizeof(names[0]); kind++)
 		if (spent[kind] >= 0)
 			name_step(outcome, names[kind], spent[kind]);
@@ -220,11 +231,12 @@ int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
 		line_add(&outcome->done, "%s%zu connection%s closed",
 			 outcome->done.length > 0 ? ", " : "", killed, killed == 1 ? "" : "s");
 	}
-	if (err == 0 && plan_changes(plan)) {
-		err = verify(netlink, plan, why);
+	if (plan->step_count > 0) {
+		err = verify(netlink, plan, failed == 0 ? why : &last);
+		failed = failed == 0 ? err : failed;
 		outcome_step(outcome, "verify");
 	}
-	return err;
+	return failed;
 }
 
 int apply_print(const struct master *master, const struct plan *plan, const char *reason)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,15 +43,20 @@ ssize_t child_hear(child_work work, void *arg, int timeout_ms, void *buffer, siz
 	double deadline = clock_ms() + timeout_ms;
 	CLEANUP(fd_close) int reader = -1;
 	int pipes[2];
-	pid_t child;
+	pid_t child, parent = getpid();
 	ssize_t n;
 
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return -errno;
 	reader = pipes[0];
 	child = fork();
-	if (child == 0)
+	if (child == 0) {
+		/* nobody else would end it, and it has a share in the lock */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1);
 		_exit(work(pipes[1], arg));
+	}
 	n = child < 0 ? -errno : 0;
 	close(pipes[1]);
 	if (n < 0)

@@ -15,6 +15,8 @@
 #include <syslog.h>
 
 enum {
+	HEARD_MAX = 64,
+	TOLD_MAX = 4,
 	PROBE_AGAIN_MS = 200,
 	LET_GO_MS = 150,	/* a stale holder's own Sentinel calls it within that time */
 	APART_MS = 1000,	/* between two announcements that a conflict causes */
@@ -105,11 +107,13 @@ static void take(const char *master, struct target *t, const uint8_t mac[ETH_ALE
 {
 	double now = clock_ms();
 
-	if (facts_own_mac(mac))
-		return;	/* another interface of this very host, on the same switch */
 	if (t->heard == 0 || memcmp(t->other, mac, ETH_ALEN) != 0) {
+		if (facts_own_mac(mac))
+			return;	/* another interface of this very host, on the same switch */
 		memcpy(t->other, mac, ETH_ALEN);
-		say(master, LOG_WARNING, t, "also");
+		/* whoever can send on the link can forge any number of them */
+		if (t->told++ < TOLD_MAX)
+			say(master, LOG_WARNING, t, "also");
 	}
 	t->heard++;
 	t->answered = true;
@@ -128,7 +132,9 @@ static void hear_tap(const char *master, const struct tap *tap, struct target *t
 	for (size_t i = 0; i < count && link == NULL; i++)
 		if (targets[i].link.ifindex == tap->ifindex)
 			link = &targets[i].link;
-	while (link != NULL && probe_hear(tap->fd, link, ips, count, &holder) == 1)
+	/* not for ever: what is heard must not keep us from what is due */
+	for (unsigned n = 0; link != NULL && n < HEARD_MAX &&
+	     probe_hear(tap->fd, link, ips, count, &holder) == 1; n++)
 		for (size_t i = 0; i < count; i++)
 			if (targets[i].link.ifindex == tap->ifindex &&
 			    ip_equal(&targets[i].ip, &holder.ip))

@@ -53,6 +53,15 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 	return ip_same_net(a, b, ip_bits(a));
 }
 
+bool ip_is_hosts(const struct ip *ip)
+{
+	uint32_t v4 = ntohl(ip->in.s_addr);
+
+	if (ip->family == AF_INET)	/* RFC 1122 section 3.2.1.3; RFC 1112: 224.0.0.0/4 and up */
+		return v4 >> 24 != 0 && v4 >> 28 < 0xe;
+	return !IN6_IS_ADDR_UNSPECIFIED(&ip->in6) && !IN6_IS_ADDR_MULTICAST(&ip->in6);
+}
+
 bool ip_is_loopback(const struct ip *ip)
 {
 	if (ip->family == AF_INET)

@@ -46,8 +46,13 @@ static int open_file(int dir, const char *name, int *out)
 
 	if (fd < 0)
 		return -errno;
+	/* another name of the file elsewhere would be given away, and written to */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1) {
+		close(fd);
+		return -EPERM;
+	}
 	if (geteuid() == 0 && fstat(dir, &at) == 0 && at.st_uid != 0 &&
-	    fstat(fd, &st) == 0 && st.st_uid != at.st_uid && fchown(fd, at.st_uid, at.st_gid) < 0) {
+	    st.st_uid != at.st_uid && fchown(fd, at.st_uid, at.st_gid) < 0) {
 		int err = -errno;
 
 		close(fd);

@@ -22,6 +22,7 @@ enum {
 	ANSWER_MS = 1000,	/* rtnetlink answers inside the call; this is generous */
 	PAUSE_MAX_MS = 100,
 	QUEUE_BYTES = 208 << 10,	/* net.core.rmem_max as Linux sets it */
+	ACK_BYTES = 1024,	/* of a queue, for each acknowledgement */
 	MESSAGE_BYTES = 32 << 10,	/* the most that a dump puts into one (af_netlink.c) */
 };
 
@@ -251,6 +252,13 @@ int netlink_batch(struct netlink *netlink, struct nl_msg **messages, size_t coun
 	for (size_t i = 0; err == 0 && i < count; i++)
 		err = append(netlink, messages[i], &batch, &size);
 	if (err == 0) {
+		int fd = nl_socket_get_fd(netlink->sk), room = (int)(size + count * ACK_BYTES);
+
+		/* all goes in one message, and all answers come before the first is read */
+		if (room > QUEUE_BYTES) {
+			setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
+			setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+		}
 		netlink->listen = NULL;
 		err = nl_sendto(netlink->sk, batch, size);
 		netlink->exist_is_well = true;

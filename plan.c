@@ -28,7 +28,8 @@ static int add_step(struct plan *plan, enum step_kind kind, const struct vip *vi
 	if (moved == NULL)
 		return -ENOMEM;
 	plan->steps = moved;
-	plan->steps[plan->step_count++] = (struct step){ kind, vip, link, address };
+	plan->steps[plan->step_count++] = (struct step){
+		.kind = kind, .vip = vip, .link = link, .address = address };
 	return 0;
 }
 

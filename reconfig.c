@@ -172,6 +172,7 @@ int main(int argc, char *argv[])
 
 	mend_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);	/* LimitFSIZE=0: then the number is not written, no more */
 	signal(SIGCHLD, SIG_DFL);	/* or children could not be waited for */
 	if (args_parse(argc, argv, &args, &why) < 0) {
 		complain(&why);

@@ -16,6 +16,7 @@ enum {
 	QUESTION_MS = 300,	/* for the local Sentinel, connect included */
 	LOCK_EVENT_MS = 300,	/* for the lock, in a failover */
 	COUNCIL_MS = 1000,	/* for all Sentinels */
+	OVERTAKEN_MAX = 3,	/* times that a run begins again */
 	LISTEN_MS = 500,	/* for the look who listens */
 };
 
@@ -72,20 +73,19 @@ static int open_packet(struct run *run)
 }
 
 /* Without a lock to be had a failover goes on: a VIP that does not move is worse. */
-int run_lock(struct run *run, bool failover)
+int run_lock(struct run *run, int wait_ms, bool failover)
 {
-	double deadline = clock_ms() + (failover ? LOCK_EVENT_MS : DEADLINE_MS);
-	int err = lock_take(run->master->name, deadline, &run->lock);
+	int err = lock_take(run->master->name, clock_ms() + wait_ms, &run->lock);
 
 	outcome_step(&run->outcome, "lock");
 	if (err == -ETIMEDOUT && failover) {
 		line_add(&run->outcome.warning, "; another run kept the lock for %d ms: gone on without",
-			 LOCK_EVENT_MS);
+			 wait_ms);
 		return 0;
 	}
 	if (err == -ETIMEDOUT)
 		return why_set(&run->why, err, "another run for this master has held the lock for "
-			       "%d s: see \"ps -C sentinel-vip,vip-announce\"", DEADLINE_MS / 1000);
+			       "%d s: see \"ps -C sentinel-vip,vip-announce\"", wait_ms / 1000);
 	if (err < 0)
 		line_add(&run->outcome.warning, "; not locked: %s: %s", LOCK_DIR, strerror(-err));
 	return 0;
@@ -167,20 +167,22 @@ static void look_for_listeners(struct run *run)
 int run_apply(struct run *run)
 {
 	uint64_t number;
-	int err = open_packet(run);
+	int err = open_packet(run), fork_err;
 
 	if (err < 0)
 		return err;
 	number = lock_raise(&run->lock);	/* silences older announcers */
 	run->applied = true;
 	err = apply_plan(run->netlink, run->packet, &run->plan, &run->outcome, &run->why);
-	if (err < 0)
-		return err;
-	err = announce_detach(run->packet, run->master, &run->plan, number);
-	if (err < 0)
-		line_add(&run->outcome.warning, "; announced only once: %s", strerror(-err));
-	look_for_listeners(run);
-	return 0;
+	/* a failover's call that could not wait for the lock: what it knew was newer */
+	if (number != 0 && lock_number(&run->lock) != number)
+		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
+	fork_err = announce_detach(run->packet, run->master, &run->plan, number);
+	if (fork_err < 0)
+		line_add(&run->outcome.warning, "; announced only once: %s", strerror(-fork_err));
+	if (err == 0)
+		look_for_listeners(run);
+	return err;
 }
 
 static int finish(struct run *run, bool dry_run)
@@ -190,7 +192,7 @@ static int finish(struct run *run, bool dry_run)
 
 int run_by_hand(struct run *run, bool claim, bool dry_run)
 {
-	int err = dry_run ? 0 : run_lock(run, false);
+	int err = dry_run ? 0 : run_lock(run, DEADLINE_MS, false);
 
 	run->truth.where = claim ? TRUTH_HERE : TRUTH_ELSEWHERE;
 	line_add(&run->note, "by hand");
@@ -309,14 +311,11 @@ static int find_truth(struct run *run, const struct event *event)
 	return weigh(run, event, &answer);
 }
 
-int run_event(struct run *run, const struct event *event, bool dry_run)
+static int follow(struct run *run, const struct event *event, bool dry_run)
 {
-	int err = dry_run ? 0 : run_lock(run, true);
+	int err = run->master->verify && endpoint_equal(&event->from, &event->to) ?
+		ask_the_others(run, event) : find_truth(run, event);
 
-	run->truth.from = event->from.ip;
-	if (err == 0)
-		err = run->master->verify && endpoint_equal(&event->from, &event->to) ?
-			ask_the_others(run, event) : find_truth(run, event);
 	/* the facts hold when they were gathered for that very address */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
 			 !ip_equal(&run->truth.ips[0], &event->to.ip)))
@@ -324,6 +323,23 @@ int run_event(struct run *run, const struct event *event, bool dry_run)
 	if (err == 0)
 		err = make_plan(run);
 	return err == 0 ? finish(run, dry_run) : err;
+}
+
+int run_event(struct run *run, const struct event *event, bool dry_run)
+{
+	int err = dry_run ? 0 : run_lock(run, LOCK_EVENT_MS, true);
+
+	if (err < 0)
+		return err;
+	run->truth.from = event->from.ip;
+	for (unsigned tries = 0; tries < OVERTAKEN_MAX; tries++) {
+		err = follow(run, event, dry_run);
+		if (err != -ESTALE || !run->verified)
+			break;
+		/* what Sentinel says now is at least as new as what the other run knew */
+		run->note = (struct line){ 0 };
+	}
+	return err;
 }
 
 /* Reporting ------------------------------------------------------------ */
@@ -344,18 +360,20 @@ static struct line reason(const struct run *run)
 int run_print(const struct run *run)
 {
 	struct line because = reason(run);
+	struct why safe;
 
 	if (run->note.length > 0)
 		line_add(&because, "%s%s", because.length > 0 ? "; " : "", run->note.text);
 	line_add(&because, "%s", run->outcome.warning.text);
-	return apply_print(run->master, &run->plan, because.text);
+	why_set(&safe, 0, "%s", because.text);	/* it quotes what Sentinel has said */
+	return apply_print(run->master, &run->plan, safe.text);
 }
 
 bool run_may_be_replayed(const struct run *run, int err)
 {
 	return run->verified && (err == -ENODEV || err == -ENETDOWN || err == -EAGAIN ||
 				 err == -EBUSY || err == -EINTR || err == -ENOBUFS ||
-				 err == -ETIMEDOUT || err == -EHOSTUNREACH);
+				 err == -ETIMEDOUT || err == -EHOSTUNREACH || err == -ESTALE);
 }
 
 void run_report(const struct run *run, int err)

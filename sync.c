@@ -14,6 +14,8 @@
 
 enum {
 	COUNCIL_MS = 1000,	/* for all Sentinels to answer */
+	AGAIN_MS = 700,		/* the same under the lock, where others may be waiting */
+	LOCK_MS = 1000,		/* the timer comes again */
 	FENCE_MS = 3000,	/* how long a host without a majority keeps its VIPs */
 	FENCE_PAUSE_MS = 300,
 	FOREGROUND_MS = 15000,	/* what is not done by then is the next run's */
@@ -61,7 +63,7 @@ static int ask_under_lock(struct run *run, struct council *council)
 		uint64_t number = lock_number(&run->lock);
 
 		council_free(council);
-		err = council_ask(&run->master, 1, clock_ms() + COUNCIL_MS, council);
+		err = council_ask(&run->master, 1, clock_ms() + AGAIN_MS, council);
 		if (err < 0)
 			return why_set(&run->why, err, "out of memory");
 		if (lock_number(&run->lock) == number)
@@ -70,15 +72,12 @@ static int ask_under_lock(struct run *run, struct council *council)
 	return why_set(&run->why, -EAGAIN, "other runs keep changing this master");
 }
 
-/* A change that the first answers ask for, decided once more and made. */
-static int change(struct run *run, const struct sync_options *options, bool fence)
+static int decide_and_apply(struct run *run, const struct sync_options *options, bool fence)
 {
 	CLEANUP(council_free) struct council council = { 0 };
-	int err = run_lock(run, false);
+	int err = ask_under_lock(run, &council);
 
-	if (err == 0)
-		err = ask_under_lock(run, &council);
-	outcome_step(&run->outcome, "ask");
+	outcome_step(&run->outcome, "ask again");
 	if (err < 0)
 		return err;
 	err = run_decide(run, &council, COUNCIL_MS);
@@ -95,6 +94,20 @@ static int change(struct run *run, const struct sync_options *options, bool fenc
 		plan_quiet(&run->plan);
 	/* another run has done it meanwhile: its announcer must not be silenced */
 	return run->plan.step_count > 0 ? run_apply(run) : 0;
+}
+
+/* A change that the first answers ask for, decided once more and made. */
+static int change(struct run *run, const struct sync_options *options, bool fence)
+{
+	int err = run_lock(run, LOCK_MS, false);
+
+	for (unsigned tries = 0; err == 0 && tries < OVERTAKEN_MAX; tries++) {
+		err = decide_and_apply(run, options, fence);
+		if (err != -ESTALE)
+			break;
+		err = tries + 1 < OVERTAKEN_MAX ? 0 : err;
+	}
+	return err;
 }
 
 /* No truth: nothing moves, but a holder may be cut off. */
@@ -155,31 +168,44 @@ static void settle(struct matter *m, const struct config *config, const struct c
 
 /* Fencing -------------------------------------------------------------- */
 
+/* Asks once for all that are isolated; false when none is any more. */
+static bool ask_isolated(struct matter *matters, size_t count, double deadline,
+			 const struct config *config, const struct sync_options *options)
+{
+	const struct master **masters = calloc(count + 1, sizeof(const struct master *));
+	struct council *councils = calloc(count + 1, sizeof(*councils));
+	double begun = clock_ms(), end = begun + COUNCIL_MS;
+	size_t asked = 0, next = 0;
+	bool any = false;
+
+	for (size_t i = 0; masters != NULL && i < count; i++)
+		if (matters[i].isolated)
+			masters[asked++] = matters[i].master;
+	if (councils != NULL && asked > 0 &&
+	    council_ask(masters, asked, end < deadline ? end : deadline, councils) == 0)
+		for (size_t i = 0; i < count; i++) {
+			struct endpoint master;
+
+			if (!matters[i].isolated)
+				continue;
+			if (council_decide(&councils[next], false, &master))
+				settle(&matters[i], config, &councils[next], begun, options);
+			any = any || matters[i].isolated;
+			council_free(&councils[next++]);
+		}
+	free(masters);
+	free(councils);
+	return any;
+}
+
 /* Asks for those that are isolated, until they are not or the time is over. */
 static void wait_for_majority(struct matter *matters, size_t count, const struct config *config,
 			      const struct sync_options *options)
 {
 	double deadline = clock_ms() + FENCE_MS;
 
-	while (clock_ms() < deadline) {
-		bool any = false;
-
-		for (size_t i = 0; i < count; i++) {
-			CLEANUP(council_free) struct council council = { 0 };
-			struct endpoint master;
-			double begun = clock_ms(), end = begun + COUNCIL_MS;
-
-			if (!matters[i].isolated)
-				continue;
-			any = true;
-			if (council_ask(&matters[i].master, 1, end < deadline ? end : deadline,
-					&council) == 0 && council_decide(&council, false, &master))
-				settle(&matters[i], config, &council, begun, options);
-		}
-		if (!any)
-			return;
+	while (clock_ms() < deadline && ask_isolated(matters, count, deadline, config, options))
 		poll(NULL, 0, FENCE_PAUSE_MS);
-	}
 	for (size_t i = 0; i < count; i++) {
 		CLEANUP(run_free) struct run run;
 
@@ -189,6 +215,15 @@ static void wait_for_majority(struct matter *matters, size_t count, const struct
 		if (matters[i].isolated && !run.verified)
 			worsen(&matters[i].verdict, VERDICT_TRANSIENT);
 	}
+}
+
+static void say_not_reached(const struct master *master)
+{
+	struct line line = { 0 };
+
+	line_add(&line, "%s: not looked at: the others took %d s; the next run goes on with it",
+		 master->name, FOREGROUND_MS / 1000);
+	log_send(LOG_WARNING, line.text);
 }
 
 enum verdict sync_masters(const struct config *config, const struct master *const masters[],
@@ -210,6 +245,8 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT };
 		if (clock_ms() < end)
 			settle(&matters[i], config, &councils[i], begun, options);
+		else
+			say_not_reached(masters[i]);
 		council_free(&councils[i]);
 	}
 	wait_for_majority(matters, count, config, options);

@@ -19,6 +19,13 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 	struct truth found = { .where = TRUTH_LOOK, .master = *at, .from = truth->from };
 	int n;
 
+	if (at->ip.family != AF_UNSPEC && !ip_is_hosts(&at->ip))
+		return why_set(why, -EINVAL, "the master is said to be %s, which is no host's address: see "
+			       "sentinel monitor and announce-ip", at->host);
+	/* inet_aton() would read more into digits than an address of four numbers */
+	if (at->ip.family == AF_UNSPEC && at->host[strspn(at->host, "0123456789.")] == '\0')
+		return why_set(why, -EINVAL, "the master is said to be \"%s\", which is neither an address "
+			       "nor a host name", at->host);
 	if (at->ip.family != AF_UNSPEC) {
 		found.ips[found.ip_count++] = at->ip;
 	} else if (config_is_self(master, at->host)) {

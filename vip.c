@@ -136,6 +136,22 @@ static void put_address(struct rtnl_addr **addr)
 	rtnl_addr_put(*addr);
 }
 
+/* Whether an IPv4 address of the link is in the VIP's subnet, with its prefix length. */
+static int has_subnet(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
+{
+	CLEANUP(facts_free) struct facts facts = { 0 };
+	int err = vip_addresses(netlink, AF_INET, &facts);
+
+	for (size_t i = 0; err == 0 && i < facts.address_count; i++) {
+		const struct address *a = &facts.addresses[i];
+
+		if (a->ifindex == ifindex && a->prefixlen == vip->prefixlen &&
+		    ip_same_net(&a->ip, &vip->ip, vip->prefixlen) && !ip_equal(&a->ip, &vip->ip))
+			return 1;
+	}
+	return err;
+}
+
 int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
 {
 	struct address a = { .ip = vip->ip, .prefixlen = vip->prefixlen, .ifindex = ifindex };
@@ -143,7 +159,14 @@ int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
 	CLEANUP(netlink_free_message) struct nl_msg *msg = NULL;
 	int err;
 
-	if (vip->prefixlen < ip_bits(&vip->ip))
+	/*
+	 * A secondary makes no route of its own; but should it be promoted, the host's own
+	 * address having gone, then the route to the subnet has to stay.
+	 */
+	err = vip->ip.family == AF_INET && vip->prefixlen < 32 ? has_subnet(netlink, vip, ifindex) : 0;
+	if (err < 0)
+		return err;
+	if (vip->prefixlen < ip_bits(&vip->ip) && err == 0)
 		a.flags |= IFA_F_NOPREFIXROUTE;
 	if (vip->ip.family == AF_INET6)
 		a.flags |= IFA_F_NODAD;
@@ -167,6 +190,7 @@ struct companions {
 	const struct address *primary;
 	struct nl_msg **messages;
 	size_t count;
+	bool secondary;			/* the "primary" is none by now */
 	struct ip *hosts;		/* what stands there as /32 already: needs no stand-in */
 	size_t host_count;
 };
@@ -194,12 +218,17 @@ static int find_companion(void *arg, struct nlmsghdr *message)
 		while (c->count > 0)
 			nlmsg_free(c->messages[--c->count]);
 		c->host_count = 0;
+		c->secondary = false;
 		return 0;
 	}
 	net = c->primary->peer.family == AF_UNSPEC ? &c->primary->ip : &c->primary->peer;
 	if (!read_address(message, &a) || a.ifindex != c->primary->ifindex)
 		return 0;
-	if (a.prefixlen == 32)
+	if (a.prefixlen == c->primary->prefixlen && ip_equal(&a.ip, &c->primary->ip)) {
+		c->secondary = (a.flags & IFA_F_SECONDARY) != 0;
+		return 0;
+	}
+	if (a.prefixlen == 32 && a.peer.family == AF_UNSPEC)
 		return add_host(c, &a.ip);
 	if ((a.flags & IFA_F_SECONDARY) == 0 || a.prefixlen != c->primary->prefixlen ||
 	    !ip_same_net(a.peer.family == AF_UNSPEC ? &a.ip : &a.peer, net, a.prefixlen))
@@ -291,18 +320,19 @@ int vip_delete(struct netlink *netlink, const struct address *address)
 	CLEANUP(free_companions) struct companions c = { .primary = address };
 	CLEANUP(put_address) struct rtnl_addr *addr = NULL;
 	CLEANUP(netlink_free_message) struct nl_msg *msg = NULL;
-	bool primary = address->ip.family == AF_INET && address->prefixlen < 32 &&
-		(address->flags & IFA_F_SECONDARY) == 0;
+	/* looked at anew: what was a secondary may have been promoted since */
+	bool takes_along = address->ip.family == AF_INET &&
+		(address->prefixlen < 32 || address->peer.family != AF_UNSPEC);
 	int err;
 
 	exact.flags = 0;
 	err = build_address(&exact, &addr);
 	if (err == 0 && rtnl_addr_build_delete_request(addr, 0, &msg) < 0)
 		err = -ENOMEM;
-	if (err == 0 && primary)
+	if (err == 0 && takes_along)
 		err = dump_addresses(netlink, AF_INET, find_companion, &c);
 	if (err < 0)
 		return err;
-	err = c.count > 0 ? delete_with_companions(netlink, msg, &c) : netlink_ask(netlink, msg, NULL, NULL);
+	err = c.count > 0 && !c.secondary ? delete_with_companions(netlink, msg, &c) : netlink_ask(netlink, msg, NULL, NULL);
 	return err == -EADDRNOTAVAIL || err == -ENODEV ? 0 : err;
 }

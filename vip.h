@@ -141,6 +141,8 @@ const char *mac_text(const uint8_t mac[ETH_ALEN], char out[MAC_TEXT_SIZE]);
 unsigned ip_bits(const struct ip *ip);
 /* Whether the first `prefixlen` bits agree; false across families. */
 bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen);
+/* Whether a host can have it: neither "this network" nor multicast, broadcast or ::. */
+bool ip_is_hosts(const struct ip *ip);
 /* 127.0.0.0/8 (RFC 1122 section 3.2.1.3) or ::1 (RFC 4291 section 2.5.3). */
 bool ip_is_loopback(const struct ip *ip);
 
@@ -489,7 +491,7 @@ int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link
 
 /*
  * Adds the VIP: never a source address (IPv6 deprecated, RFC 4862 section 5.5.4),
- * never a connected route of its own (IFA_F_NOPREFIXROUTE), no duplicate address
+ * no second connected route (IFA_F_NOPREFIXROUTE, or a secondary), no duplicate address
  * detection (RFC 4429 does not fit an address that moves).  It is 0 when it
  * stands there already.  -ENODEV, -EPERM, ...
  */
@@ -712,6 +714,7 @@ struct step {
 	const struct vip *vip;
 	const struct link *link;
 	const struct address *address;	/* STEP_DELETE */
+	bool done;		/* set by apply_plan() */
 };
 
 struct plan {
@@ -766,10 +769,10 @@ void outcome_step(struct outcome *outcome, const char *name);
  * arp_open()'s, or -1 when nothing is to be announced.  An announcement that
  * cannot be sent is a warning: the address stands, and the announcer comes after.
  * So are connections that cannot be destroyed.
- * -errno with the reason; what was done before the failure stands, and a second
- * run goes on from there.
+ * -errno with the first reason; all steps are tried, what was done stands, and a
+ * second run goes on from there.
  */
-int apply_plan(struct netlink *netlink, int packet, const struct plan *plan,
+int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	       struct outcome *outcome, struct why *why);
 /* The plan as a list on stdout; changes nothing.  -errno of the write. */
 int apply_print(const struct master *master, const struct plan *plan, const char *reason);
@@ -807,6 +810,7 @@ struct target {
 	double talked_over_ms;	/* when that was done last */
 	double verdict_ms;	/* when the last probe's answer must have come */
 	bool answered;		/* since the last probe */
+	unsigned told;
 	bool judged;
 };
 
@@ -881,7 +885,7 @@ int run_by_hand(struct run *run, bool claim, bool dry_run);
  * The parts, for sync: lock, from what the Sentinels said to run->truth (-EAGAIN when
  * they do not say it), then facts (alone, or with the plan), then apply.
  */
-int run_lock(struct run *run, bool failover);
+int run_lock(struct run *run, int wait_ms, bool failover);
 int run_decide(struct run *run, const struct council *council, int resolve_ms);
 int run_gather(struct run *run);
 int run_plan(struct run *run);

@@ -34,7 +34,7 @@ static struct group groups[] = {
 	{.tests = cluster_failover_tests}, {.tests = cluster_overlap_tests},
 	{.tests = cluster_ipv6_tests},     {.tests = cluster_council_tests},
 	{.tests = cluster_names_tests},    {.tests = cluster_auth_tests},
-	{.tests = cluster_window_tests},
+	{.tests = cluster_window_tests},   {.tests = cluster_clients_tests},
 };
 
 #define GROUPS (sizeof groups / sizeof *groups)

@@ -6,6 +6,8 @@
 
 #include <signal.h>
 
+#define ANNOUNCED_MS 5500 /* an announcer's last repeat comes after 5 s */
+
 static const struct cluster_setup dual_stack = {
 	.nodes = 3,
 	.addresses = {{"172.16.2.4/24", "fd00:16:2::4/64"},
@@ -88,8 +90,8 @@ static void master_frozen(void **state)
 
 /*
  * Redis and Sentinel alike: nobody is left there to release anything, so the client must be led
- * away by the new holder's announcements alone. When Sentinel thaws, it hears of the failover and
- * the VIP goes.
+ * away by the new holder's announcements alone, and stay there although the old holder's announcer
+ * is not frozen. When Sentinel thaws, it hears of the failover and the VIP goes.
  */
 static void host_frozen(void **state)
 {
@@ -100,6 +102,8 @@ static void host_frozen(void **state)
 	kill(c->node[old].redis, SIGSTOP);
 	kill(c->node[old].sentinel, SIGSTOP);
 	now = expect_served(old, since);
+	lab_sleep_ms(ANNOUNCED_MS);
+	expect_still_served(now);
 	kill(c->node[old].redis, SIGCONT);
 	kill(c->node[old].sentinel, SIGCONT);
 	expect_sole_holder(now);

@@ -129,7 +129,7 @@ static void overtaken(int old)
 	now = fail_over_unseen();
 	check(WATCH_UNTIL(cluster_holder(c, VIP4) == now, FOLLOW_MS),
 	      "the VIP did not move to node %d while an old run stood still on node %d", now, old);
-	expect_line(old, FOLLOW_MS, CLUSTER_MASTER); /* the newer run there is through */
+	expect_line(old, FOLLOW_MS, "; the master is "); /* the newer run there is through */
 	moves_clear();
 	since = mark();
 	check(held_resume() == 0, "the old run failed");

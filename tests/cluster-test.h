@@ -79,6 +79,9 @@ size_t mark(void);
  */
 int expect_served(int old, size_t since);
 
+/* It is served by that node still. */
+void expect_still_served(int node);
+
 /* Of all kernels only that one has the VIPs, and no Sentinel complains of its script. */
 void expect_sole_holder(int node);
 
@@ -170,5 +173,6 @@ int cluster_window_tests(void);
 int cluster_names_tests(void);
 int cluster_auth_tests(void);
 int cluster_council_tests(void);
+int cluster_clients_tests(void);
 
 #endif

@@ -93,6 +93,35 @@ static void release_of_the_primary_keeps_details(void **state)
 	assert_null(strstr(line, "forever"));
 }
 
+/* With a peer the addresses are in the peer's subnet, however long the prefix is. */
+static void release_of_the_primary_with_a_peer(void **state)
+{
+	(void)state;
+	lab_must(us, "ip addr del " OUR4 "/24 dev eth0 && "
+		     "ip addr add " VIP4 " peer 10.0.0.77 dev eth0 && "
+		     "ip addr add " OUR4 " peer 10.0.0.77 dev eth0 && "
+		     "ip route add default via 10.0.0.77");
+	sentinel(PEER4);
+	expect(0, "released " VIP4);
+	assert_int_equal(lab_addr_copies(us, VIP4), 0);
+	assert_int_equal(lab_addr_copies(us, OUR4), 1);
+	lab_must(us, "ip addr show eth0 | grep -q '" OUR4 " peer 10.0.0.77/32'");
+	lab_must(us, "ip route show | grep -q '^default via 10.0.0.77 dev eth0'");
+}
+
+/* The host's own address is renewed: the VIP is promoted, and the subnet has to stay reachable. */
+static void promoted_vip_keeps_the_subnet(void **state)
+{
+	(void)state;
+	lab_must(us, "sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1");
+	lab_config(us, "interface = eth0\n[mymaster]\nvip = " VIP4 "/24\n");
+	sentinel(OUR4);
+	expect(0, "claimed " VIP4);
+	lab_must(us, "ip addr del " OUR4 "/24 dev eth0 && ip addr add " OUR4 "/24 dev eth0");
+	lab_must(us, "ip route show | grep -q '^10.0.0.0/24 dev eth0'");
+	lab_must(us, "ip route add default via " PEER4);
+}
+
 int netns_primary_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -100,6 +129,8 @@ int netns_primary_tests(void)
 		netns_test(release_of_the_primary_with_promotion),
 		netns_test(release_of_the_primary_spares_a_host_route),
 		netns_test(release_of_the_primary_keeps_details),
+		netns_test(release_of_the_primary_with_a_peer),
+		netns_test(promoted_vip_keeps_the_subnet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,7 +71,7 @@ static void vip_is_no_source_and_no_route(const char *prefix4, const char *prefi
 
 	snprintf(line, sizeof line, VIP4 "%s", *prefix4 ? prefix4 : "/32");
 	assert_true(lab_addr_line(us, "eth0", line, line, sizeof line));
-	assert_true(!*prefix4 || strstr(line, "noprefixroute"));
+	assert_true(!*prefix4 || strstr(line, "noprefixroute") || strstr(line, " secondary"));
 	snprintf(line, sizeof line, VIP6 "%s", *prefix6 ? prefix6 : "/128");
 	assert_true(lab_addr_line(us, "eth0", line, line, sizeof line));
 	assert_true(!*prefix6 || strstr(line, "noprefixroute"));

@@ -87,6 +87,11 @@ int netns_same_tests(void);
 int netns_sync_tests(void);
 int netns_fence_tests(void);
 int netns_overtake_tests(void);
+int netns_quiet_tests(void);
+int netns_event_tests(void);
+int netns_conflict_tests(void);
+int netns_follow_tests(void);
+int netns_reset_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 

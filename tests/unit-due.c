@@ -85,7 +85,7 @@ static void make_scene(struct scene *s, const char *vip)
 			  .name = "eth0",
 			  .type = ARPHRD_ETHER,
 			  .flags = IFF_UP | IFF_LOWER_UP },
-		.step = { .kind = STEP_ANNOUNCE, .vip = &s->vip, .link = &s->link },
+		.step = { .kind = STEP_ANNOUNCE, .vip = &s->vip, .link = &s->link, .done = true },
 		.plan = { .decision = PLAN_CLAIM, .steps = &s->step, .step_count = 1 },
 	};
 }

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What becomes of the clients' connections: reset by a release, so that they connect to the new
+ * master, and nothing else with them. And a claim says so when nobody would accept them.
+ */
+#include "netns.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PORT 6379
+#define OTHER_PORT 6380
+#define TOLD_MS 50 /* from the release to the reset */
+#define BOTH "*"   /* listens on IPv6 and, mapped into it, on IPv4 */
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static socklen_t make(const char *text, int port, union address *a)
+{
+	memset(a, 0, sizeof *a);
+	if (inet_pton(AF_INET, text, &a->in.sin_addr) == 1) {
+		a->in.sin_family = AF_INET;
+		a->in.sin_port = htons((uint16_t)port);
+		return sizeof a->in;
+	}
+	a->in6.sin6_family = AF_INET6;
+	a->in6.sin6_port = htons((uint16_t)port);
+	if (strcmp(text, BOTH) != 0 && inet_pton(AF_INET6, text, &a->in6.sin6_addr) != 1)
+		lab_fail("%s is no address", text);
+	return sizeof a->in6;
+}
+
+static int listener(const char *text, int port)
+{
+	int on = 1, only = strcmp(text, BOTH) != 0;
+	union address a;
+	socklen_t size = make(text, port, &a);
+	int fd = lab_socket(us, a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+	    (a.any.sa_family == AF_INET6 &&
+	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0) ||
+	    bind(fd, &a.any, size) < 0 || listen(fd, 4096) < 0)
+		lab_fail("listen on %s port %d: %m", text, port);
+	return fd;
+}
+
+static int client(const char *text, int port)
+{
+	struct timeval limit = {.tv_sec = 2};
+	union address a;
+	socklen_t size = make(text, port, &a);
+	int fd = lab_socket(peer, a.any.sa_family, SOCK_STREAM, 0);
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
+	    connect(fd, &a.any, size) < 0)
+		lab_fail("connect to %s port %d: %m", text, port);
+	return fd;
+}
+
+static int server(int from)
+{
+	struct pollfd p = {.fd = from, .events = POLLIN};
+	int fd = poll(&p, 1, 2000) == 1 ? accept4(from, NULL, NULL, SOCK_CLOEXEC) : -1;
+
+	if (fd < 0)
+		lab_fail("accept: %m");
+	return fd;
+}
+
+/* Within MS it reads a reset; nothing else was there to read. */
+static bool is_reset(int fd, int ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char c;
+
+	return poll(&p, 1, ms) == 1 && recv(fd, &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET;
+}
+
+/* A byte goes from the one end to the other. */
+static bool passes(int from, int to)
+{
+	struct pollfd p = {.fd = to, .events = POLLIN};
+	char c = 'x';
+
+	return send(from, &c, 1, MSG_NOSIGNAL) == 1 && poll(&p, 1, 1000) == 1 &&
+	       recv(to, &c, 1, MSG_DONTWAIT) == 1;
+}
+
+static int server_sockets(const char *address)
+{
+	static struct lab_result found;
+
+	lab_sh(us, &found, "ss -Htn state established src '[%s]' | wc -l", address);
+	return atoi(found.out);
+}
+
+/* ---- the fixture: a listener of each kind, and connections through them ---- */
+
+enum { TO_VIP4, TO_VIP6, TO_MAPPED, TO_VIPS, TO_OURS4 = TO_VIPS, TO_OURS6, PAIRS };
+
+static int listeners[3], clients[PAIRS], servers[PAIRS];
+
+static void connect_all(void)
+{
+	const struct {
+		const char *address;
+		int port, listener;
+	} to[PAIRS] = {{VIP4, PORT, 0},
+		       {VIP6, PORT, 1},
+		       {VIP4, OTHER_PORT, 2},
+		       {OUR4, PORT, 0},
+		       {OUR6, OTHER_PORT, 2}};
+
+	for (int i = 0; i < PAIRS; i++) {
+		clients[i] = client(to[i].address, to[i].port);
+		servers[i] = server(listeners[to[i].listener]);
+	}
+}
+
+static void close_all(void)
+{
+	for (int i = 0; i < PAIRS; i++) {
+		close(clients[i]);
+		close(servers[i]);
+	}
+}
+
+static int setup(void **state)
+{
+	netns_setup(state);
+	lab_config(us, "announce = none\n" CONFIG_BOTH);
+	sentinel(OUR4);
+	lab_log_clear(us);
+	listeners[0] = listener("0.0.0.0", PORT);
+	listeners[1] = listener("::", PORT);
+	listeners[2] = listener(BOTH, OTHER_PORT);
+	connect_all();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	close_all();
+	for (int i = 0; i < 3; i++)
+		close(listeners[i]);
+	return netns_teardown(state);
+}
+
+static void expect_passing(int from, int to)
+{
+	for (int i = from; i < to; i++)
+		if (!passes(clients[i], servers[i]) || !passes(servers[i], clients[i]))
+			fail_msg("connection %d is broken", i);
+}
+
+/* ---- releases ---- */
+
+static void clients_are_told(void **state)
+{
+	(void)state;
+	expect_passing(0, PAIRS);
+	sentinel(PEER4);
+	for (int i = 0; i < TO_VIPS; i++)
+		if (!is_reset(clients[i], TOLD_MS - (int)((lab_now_ns() - r.exit_ns) / 1000000)))
+			fail_msg("client %d was not told", i);
+	expect(0, "released " VIP4 " from eth0, " VIP6 " from eth0, 3 connections closed");
+	expect_passing(TO_VIPS, PAIRS);
+	/* the listeners are as they were */
+	close_all();
+	sentinel(OUR4);
+	expect(0, "claimed");
+	connect_all();
+	expect_passing(0, PAIRS);
+}
+
+static void only_what_goes(void **state)
+{
+	(void)state;
+	lab_config(us, CONFIG6);
+	vip("release", "mymaster");
+	expect(0, "released " VIP6 " from eth0, 1 connection closed");
+	assert_true(is_reset(clients[TO_VIP6], 0));
+	assert_true(passes(clients[TO_VIP4], servers[TO_VIP4]));
+	expect_passing(TO_MAPPED, PAIRS);
+}
+
+static void nothing_else_closes_them(void **state)
+{
+	(void)state;
+	sentinel(OUR4);
+	expect(0, "announced");
+	assert_int_equal(vip("--dry-run", "release", "mymaster"), 0);
+	assert_non_null(strstr(r.out, "would close the TCP connections"));
+	expect_passing(0, PAIRS);
+	/* the VIP of another host is no concern of a release here */
+	lab_must(us, "ip addr del " VIP4 "/32 dev eth0 && ip addr add " VIP4 "/32 dev lo");
+	lab_config(us, CONFIG4);
+	sentinel(PEER4);
+	expect(0, "nothing to do", VIP4 " is left on lo");
+	assert_int_equal(server_sockets(VIP4), 2);
+}
+
+static void told_not_to(void **state)
+{
+	(void)state;
+	lab_config(us, "kill-connections = no\n" CONFIG_BOTH);
+	sentinel(PEER4);
+	assert_null(strstr(lab_log_wait(us, "released", 500), "closed"));
+	expect(0, "released " VIP4);
+	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
+	for (int i = 0; i < TO_VIPS; i++) {
+		struct pollfd p = {.fd = clients[i], .events = POLLIN};
+
+		assert_int_equal(poll(&p, 1, i ? 0 : 200), 0);
+	}
+	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 3);
+	expect_passing(TO_VIPS, PAIRS);
+}
+
+/*
+ * A kernel without SOCK_DESTROY, as strace(1) can make one: of the messages to sock_diag every
+ * third is the request, after two for the lists.
+ */
+static void kernel_cannot(void **state)
+{
+	const char *said;
+
+	(void)state;
+	lab_run(us, &r, 20000,
+		(const char *const[]){"strace", "-f", "-qq", "-o", "/dev/null", "-e",
+				      "inject=sendto:error=EOPNOTSUPP:when=3+3", lab_program(),
+				      "release", "mymaster", NULL});
+	said = lab_log_wait(us, "connections are not closed", 500);
+	if (said && strstr(strstr(said, "are not closed") + 1, "are not closed"))
+		fail_msg("said twice: %s", said);
+	expect(0, "released " VIP4 " from eth0, " VIP6 " from eth0",
+	       "WARNING: connections are not closed: this kernel has no CONFIG_INET_DIAG_DESTROY");
+	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
+	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 3);
+	expect_passing(TO_VIPS, PAIRS);
+}
+
+/*
+ * Clients come while a slow release is under way. Of those that came between the first look and
+ * the end of the address none is left here, whatever they themselves can be told.
+ */
+static void clients_that_come_meanwhile(void **state)
+{
+	const char *const argv[] = {"strace",
+				    "-f",
+				    "-qq",
+				    "-o",
+				    "/dev/null",
+				    "-e",
+				    "inject=sendmsg:delay_enter=60000",
+				    lab_program(),
+				    "release",
+				    "mymaster",
+				    NULL};
+	int fds[200], n = 0, told = 0, closed, status;
+	const char *said;
+	pid_t pid;
+
+	(void)state;
+	pid = lab_spawn(us, "slow", argv);
+	while ((status = lab_wait(pid, 0)) < 0) {
+		union address a;
+		socklen_t size = make(VIP4, PORT, &a);
+
+		fds[n] = lab_socket(peer, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_true(connect(fds[n], &a.any, size) < 0 && errno == EINPROGRESS);
+		lab_sleep_ms(3);
+		assert_true(++n < 200);
+	}
+	assert_int_equal(status, 0);
+	for (int i = 0; i < n; i++) {
+		told += is_reset(fds[i], 0);
+		close(fds[i]);
+	}
+	assert_true(told > 0 && told < n); /* it was slow */
+	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
+	said = lab_log_wait(us, VIP6 " from eth0, ", 500);
+	assert_non_null(said);
+	closed = atoi(strstr(said, VIP6) + strlen(VIP6 " from eth0, "));
+	assert_true(closed > TO_VIPS + told); /* not only those that could be told */
+}
+
+/* ---- very many ---- */
+
+#define MANY 10000
+
+/* Too many for one process together with their other ends. */
+static void crowd(int from, int to)
+{
+	static int fds[MANY];
+	int resets = 0;
+	char c = 0;
+
+	lab_on_failure = NULL;
+	for (int i = 0; i < MANY; i++)
+		fds[i] = client(VIP4, PORT);
+	if (write(to, &c, 1) != 1 || read(from, &c, 1) != 1)
+		_exit(1);
+	for (int i = 0; i < MANY; i++)
+		resets += is_reset(fds[i], resets == i ? TOLD_MS : 0);
+	_exit(write(to, &resets, sizeof resets) != sizeof resets);
+}
+
+static void ten_thousand(void **state)
+{
+	struct rlimit files = {.rlim_cur = MANY + 500, .rlim_max = MANY + 500}, before;
+	int there[2], back[2], resets = 0;
+	static int fds[MANY];
+	pid_t pid;
+	char c;
+
+	(void)state;
+	if (getrlimit(RLIMIT_NOFILE, &before) < 0)
+		lab_fail("getrlimit: %m");
+	if (files.rlim_max < before.rlim_max)
+		files.rlim_max = before.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &files) < 0 || pipe2(there, O_CLOEXEC) < 0 ||
+	    pipe2(back, O_CLOEXEC) < 0)
+		lab_fail("%d open files: %m", MANY + 500);
+	fflush(NULL);
+	if ((pid = fork()) < 0)
+		lab_fail("fork: %m");
+	if (pid == 0)
+		crowd(there[0], back[1]);
+	for (int i = 0; i < MANY; i++)
+		fds[i] = server(listeners[0]);
+	assert_int_equal(read(back[0], &c, 1), 1);
+	sentinel(PEER4);
+	assert_int_equal(write(there[1], "", 1), 1);
+	assert_int_equal(read(back[0], &resets, sizeof resets), sizeof resets);
+	assert_int_equal(lab_wait(pid, 1000), 0);
+	assert_int_equal(resets, MANY);
+	expect(0, "released " VIP4, ", 10003 connections closed");
+	print_message("the release of 10003 connections took %d ms\n",
+		      (int)((r.exit_ns - r.exec_ns) / 1000000));
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
+	for (int i = 0; i < 2; i++) {
+		close(there[i]);
+		close(back[i]);
+	}
+	setrlimit(RLIMIT_NOFILE, &before);
+}
+
+/* ---- who would accept them ---- */
+
+/* A claim of the VIPs in CONFIG when something listens, or nothing (NULL), at that port. */
+static void claim_with(const char *config, const char *listens, int port, const char *address)
+{
+	int fd = listens ? listener(listens, port) : -1;
+	char warning[128] = "";
+	const char *said;
+
+	if (address)
+		snprintf(warning, sizeof warning,
+			 "WARNING: nobody listens on %s port 6379: see bind in redis.conf",
+			 address);
+	lab_config(us, "announce = none\nverify = no\n%s", config);
+	sentinel(OUR4);
+	said = lab_log_wait(us, "claimed", 500);
+	if (!address && (!said || strstr(said, "WARNING")))
+		fail_msg("with %s port %d: %s", listens, port, said);
+	expect(0, "claimed", warning);
+	sentinel(PEER4);
+	lab_log_clear(us);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void nobody_listens(void **state)
+{
+	(void)state;
+	claim_with(CONFIG4, NULL, 0, VIP4);
+	claim_with(CONFIG4, "127.0.0.1", PORT, VIP4);
+	claim_with(CONFIG4, OUR4, PORT, VIP4);
+	claim_with(CONFIG4, "0.0.0.0", OTHER_PORT, VIP4);
+	claim_with(CONFIG4, "::", PORT, VIP4);
+	claim_with(CONFIG6, "0.0.0.0", PORT, VIP6);
+	claim_with(CONFIG6, "::1", PORT, VIP6);
+	claim_with(CONFIG_BOTH, "::", PORT, VIP4);
+	claim_with(CONFIG_BOTH, "0.0.0.0", PORT, VIP6);
+}
+
+static void somebody_listens(void **state)
+{
+	(void)state;
+	claim_with(CONFIG4, "0.0.0.0", PORT, NULL);
+	claim_with(CONFIG6, "::", PORT, NULL);
+	claim_with(CONFIG_BOTH, BOTH, PORT, NULL);
+}
+
+int netns_reset_tests(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(clients_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_what_goes, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_else_closes_them, setup, teardown),
+		cmocka_unit_test_setup_teardown(told_not_to, setup, teardown),
+		cmocka_unit_test_setup_teardown(kernel_cannot, setup, teardown),
+		cmocka_unit_test_setup_teardown(clients_that_come_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(ten_thousand, setup, teardown),
+		netns_test(nobody_listens),
+		netns_test(somebody_listens),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
