@@ -328,7 +328,7 @@ int config_read(const char *path, struct config *config, struct why *why)
 	char *text = NULL;
 	int err = config_text(path, false, &text, why);
 
-	if (err < 0)
+	if (err < 0 || text == NULL)
 		return err;
 	keys_default(&p.defaults);
 	p.next = text;

@@ -195,24 +195,24 @@ static int delete_strays(const struct vip *vip, const struct link *link,
 static int plan_claim(const struct master *master, const struct truth *truth,
 		      const struct facts *facts, struct plan *plan, struct why *why)
 {
-	const struct link *link;
+	const struct link *link = NULL;
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
 		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
-		if (err == 0)
+		if (err == 0 && link != NULL)
 			err = claim_one(&master->vips[i], link, facts, plan);
 	}
 	for (size_t i = 0; err == 0 && i < facts->link_count; i++)	/* once each */
 		for (size_t j = 0; j < master->vip_count; j++)
 			if (choose_link(master, &master->vips[j], truth, facts, &link, why) == 0 &&
-			    link == &facts->links[i]) {
+			    link != NULL && link == &facts->links[i]) {
 				warn_of_link(link, plan);
 				break;
 			}
 	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
 		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
-		if (err == 0)
+		if (err == 0 && link != NULL)
 			err = delete_strays(&master->vips[i], link, facts, plan);
 	}
 	return err;

@@ -114,7 +114,7 @@ static int ask(struct talks *talks, const struct master *master, const struct en
 /* The address of GET-MASTER-ADDR-BY-NAME: in a failover SENTINEL MASTER has the old one. */
 static void read_vote(const struct talks *talks, const struct place *place, struct vote *vote)
 {
-	const struct sentinel *s = talks->items[place->talk];
+	const struct sentinel *s = talks->items[place->talk];	/* NOLINT: ask() opened it */
 
 	sentinel_address(s, place->address, &vote->answer);
 	vote->has_epoch = sentinel_epoch(s, place->epoch, &vote->epoch);
