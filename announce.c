@@ -29,10 +29,11 @@ struct announcer {
 	struct target *targets;
 	size_t count;
 	struct taps taps;
-	double begun_ms;
+	double begun_ms, end_ms;
 	uint64_t number;
 	int packet;
-	int watch;
+	int watch;		/* facts_watch() */
+	int newer;		/* lock_watch() */
 	struct netlink *netlink;
 };
 
@@ -71,8 +72,13 @@ static double next_wake(const struct announcer *a)
 	double next = -1;
 
 	for (size_t i = 0; i < a->count; i++) {
-		next = sooner(next, due(a, &a->targets[i]));
-		next = sooner(next, conflict_next(&a->targets[i]));
+		const struct target *t = &a->targets[i];
+
+		next = sooner(next, due(a, t));
+		if ((t->link.flags & IFF_LOWER_UP) == 0)
+			next = sooner(next, t->owed ? a->end_ms : -1);	/* the kernel tells when it comes */
+		else
+			next = sooner(next, t->owed ? clock_ms() + BUSY_MS : conflict_next(t));
 	}
 	return next;
 }
@@ -111,7 +117,7 @@ static bool speak(struct announcer *a, struct target *t)
 	struct link link;
 	bool is_due = false;
 
-	if (facts_read_link(a->netlink, t->link.ifindex, &link) < 0)
+	if (t->superseded || facts_read_link(a->netlink, t->link.ifindex, &link) < 0)
 		return false;
 	while (due(a, t) >= 0 && due(a, t) <= now) {
 		is_due = true;
@@ -126,8 +132,8 @@ static bool speak(struct announcer *a, struct target *t)
 		t->owed = true;
 	t->link = link;
 	if (is_due || t->owed || conflict_wants_announcement(t, now))
-		t->owed = arp_announce(a->packet, &link, &t->ip) < 0;
-	conflict_probe(&a->taps, t, is_due, due(a, t) < 0, now);
+		t->owed = arp_announce_unless(a->packet, a->watch, &link, &t->ip) < 0;
+	conflict_probe(&a->taps, t, is_due, now);
 	return true;
 }
 
@@ -161,17 +167,23 @@ static enum look look(struct announcer *a)
 	return result;
 }
 
-/* Waits for the moment, for the kernel, or for a frame about one of the addresses. */
-static void wait_and_hear(struct announcer *a, double until)
+/*
+ * Waits for the moment, for the kernel, or for a frame about one of the addresses.  False
+ * when none of them came: frames about others are no reason to look.
+ */
+static bool wait_and_hear(struct announcer *a, double until)
 {
-	struct pollfd polls[1 + TAPS_MAX] = { { .fd = a->watch, .events = POLLIN } };
+	struct pollfd polls[2 + TAPS_MAX] = { { .fd = a->watch, .events = POLLIN },
+					      { .fd = a->newer, .events = POLLIN } };
 
 	for (size_t i = 0; i < a->taps.count; i++)
-		polls[1 + i] = (struct pollfd){ .fd = a->taps.items[i].fd, .events = POLLIN };
-	if (poll(polls, 1 + a->taps.count, until > clock_ms() ? clock_left(until) : 0) <= 0)
-		return;
+		polls[2 + i] = (struct pollfd){ .fd = a->taps.items[i].fd, .events = POLLIN };
+	if (poll(polls, 2 + a->taps.count, until > clock_ms() ? clock_left(until) : 0) <= 0)
+		return clock_ms() >= until;
 	facts_drain(a->watch);
-	conflict_hear(a->master->name, &a->taps, a->targets, a->count);
+	lock_drain(a->newer);
+	return conflict_hear(a->master->name, &a->taps, a->targets, a->count) ||
+		polls[0].revents != 0 || polls[1].revents != 0;
 }
 
 static void warn_of_silence(const struct announcer *a)
@@ -184,7 +196,7 @@ static void warn_of_silence(const struct announcer *a)
 
 		if (!t->owed)
 			continue;
-		line_add(&line, "%s: %s was never announced, for want of a carrier on %s; when it is back, "
+		line_add(&line, "%s: %s is not announced, for want of a carrier on %s; when it is back, "
 			 "run: sentinel-vip sync --announce %s", a->master->name, ip_text(&t->ip, text),
 			 t->link.name, a->master->name);
 		log_send(LOG_WARNING, line.text);
@@ -193,30 +205,34 @@ static void warn_of_silence(const struct announcer *a)
 
 static void announce(struct announcer *a)
 {
-	double end = a->begun_ms + GRACE_MS;
+	enum look seen;
 	double wake;
 
-	for (unsigned i = 0; i < a->master->announce.count; i++)
-		end = a->begun_ms + a->master->announce.at_ms[i] + GRACE_MS;
-	if (netlink_open(end, &a->netlink) < 0)
+	a->end_ms = a->targets[0].end_ms + GRACE_MS;
+	if (netlink_open(a->end_ms, &a->netlink) < 0)
 		return;
 	conflict_open(&a->taps, a->targets, a->count);
 	do {
-		enum look seen = look(a);
-
+		seen = look(a);
 		if (seen == LOOK_END)
 			break;
 		wake = seen == LOOK_BUSY ? clock_ms() + BUSY_MS : next_wake(a);
-		if (wake >= 0)
-			wait_and_hear(a, wake);
-	} while (wake >= 0 && clock_ms() < end);
-	conflict_report(a->master->name, a->targets, a->count);
-	warn_of_silence(a);
+		while (wake >= 0 && !wait_and_hear(a, wake))
+			;
+	} while (wake >= 0 && clock_ms() < a->end_ms);
+	/* a newer run's announcer says what is true now */
+	if (seen != LOOK_END) {
+		conflict_report(a->master->name, a->targets, a->count);
+		warn_of_silence(a);
+	}
 	netlink_close(&a->netlink);
 }
 
 static int list_targets(const struct plan *plan, struct announcer *a)
 {
+	const struct schedule *schedule = &a->master->announce;
+	unsigned last_ms = schedule->count > 0 ? schedule->at_ms[schedule->count - 1] : 0;
+
 	a->targets = calloc(plan->step_count + 1, sizeof(*a->targets));
 	if (a->targets == NULL)
 		return -ENOMEM;
@@ -230,6 +246,7 @@ static int list_targets(const struct plan *plan, struct announcer *a)
 			.link = *step->link,
 			.owed = (step->link->flags & IFF_LOWER_UP) == 0,
 			.begun_ms = a->begun_ms,
+			.end_ms = a->begun_ms + last_ms,
 			.again_ms = -1,
 			.verdict_ms = -1,
 		};
@@ -270,6 +287,7 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 	if (child == 0) {
 		detach(&a.packet);
 		a.watch = facts_watch();
+		a.newer = lock_watch(master->name);
 		if (a.watch >= 0 && a.packet >= 0)
 			announce(&a);
 		_exit(0);

@@ -169,7 +169,7 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
  * Before the addresses go, since the resets leave from them; and once more after,
  * for what came in between.  A release that cannot do it is still a release.
  */
-static void kill_connections(const struct plan *plan, size_t *killed, struct outcome *outcome)
+static bool kill_connections(const struct plan *plan, size_t *killed, struct outcome *outcome)
 {
 	struct ip *ips = calloc(plan->step_count + 1, sizeof(*ips));
 	size_t count = 0, now = 0;
@@ -188,6 +188,7 @@ static void kill_connections(const struct plan *plan, size_t *killed, struct out
 			 "CONFIG_INET_DIAG_DESTROY");
 	else
 		line_add(&outcome->warning, "; connections are not closed: %s", strerror(-err));
+	return err == 0;
 }
 
 int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
@@ -203,7 +204,7 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	int failed = 0, err;
 
 	if (kill) {
-		kill_connections(plan, &killed, outcome);
+		kill = kill_connections(plan, &killed, outcome);
 		outcome_step(outcome, "kill");
 	}
 	outcome_lap(outcome);

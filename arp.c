@@ -10,6 +10,7 @@
 #include <linux/if_arp.h>
 #include <linux/if_packet.h>
 #include <netinet/icmp6.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -119,7 +120,15 @@ static int send_frame(int fd, const struct link *link, const void *frame, size_t
 	return n == (ssize_t)size ? 0 : -EIO;
 }
 
-int arp_announce(int fd, const struct link *link, const struct ip *vip)
+/* Whether the kernel has reported something that nobody has looked at yet. */
+static bool has_changed(int watch)
+{
+	struct pollfd p = { .fd = watch, .events = POLLIN };
+
+	return watch >= 0 && poll(&p, 1, 0) != 0;
+}
+
+int arp_announce_unless(int fd, int watch, const struct link *link, const struct ip *vip)
 {
 	struct arp_frame frame;
 	struct na_frame na;
@@ -127,11 +136,22 @@ int arp_announce(int fd, const struct link *link, const struct ip *vip)
 
 	if (vip->family == AF_INET6) {
 		arp_build_advertisement(link->mac, &vip->in6, &na);
+		if (has_changed(watch))
+			return -EAGAIN;
 		return send_frame(fd, link, &na, sizeof(na));
 	}
 	arp_build_request(link->mac, vip->in, &frame);
+	if (has_changed(watch))
+		return -EAGAIN;
 	first = send_frame(fd, link, &frame, sizeof(frame));
 	arp_build_reply(link->mac, vip->in, &frame);
+	if (has_changed(watch))
+		return -EAGAIN;
 	second = send_frame(fd, link, &frame, sizeof(frame));
 	return first < 0 ? first : second;
+}
+
+int arp_announce(int fd, const struct link *link, const struct ip *vip)
+{
+	return arp_announce_unless(fd, -1, link, vip);
 }

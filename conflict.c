@@ -16,7 +16,6 @@
 
 enum {
 	HEARD_MAX = 64,
-	TOLD_MAX = 4,
 	PROBE_AGAIN_MS = 200,
 	LET_GO_MS = 150,	/* a stale holder's own Sentinel calls it within that time */
 	APART_MS = 1000,	/* between two announcements that a conflict causes */
@@ -51,6 +50,8 @@ double conflict_next(const struct target *t)
 	}
 	if (t->verdict_ms >= 0 && (next < 0 || t->verdict_ms < next))
 		next = t->verdict_ms;
+	if (t->heard > 0 && t->verdict_ms < 0 && !t->judged && (next < 0 || t->end_ms < next))
+		next = t->end_ms;
 	return next;
 }
 
@@ -66,9 +67,9 @@ bool conflict_wants_announcement(struct target *t, double now_ms)
  * Twice at the start; after that only where somebody answered, with each repeat, and a
  * last time at the end, whose answer is the verdict.
  */
-void conflict_probe(const struct taps *taps, struct target *t, bool repeated, bool last,
-		    double now_ms)
+void conflict_probe(const struct taps *taps, struct target *t, bool repeated, double now_ms)
 {
+	bool last = now_ms >= t->end_ms;
 	bool wanted = t->heard > 0 && (repeated || (last && t->verdict_ms < 0));
 
 	if (t->probes < PROBES && t->begun_ms + t->probes * PROBE_AGAIN_MS <= now_ms) {
@@ -84,6 +85,7 @@ void conflict_probe(const struct taps *taps, struct target *t, bool repeated, bo
 	for (size_t i = 0; i < taps->count; i++)
 		if (taps->items[i].ifindex == t->link.ifindex)
 			probe_send(taps->items[i].fd, &t->link, &t->ip);
+	t->probed_ms = now_ms;
 	if (last && t->heard > 0) {
 		t->answered = false;
 		t->verdict_ms = now_ms + LET_GO_MS;
@@ -103,31 +105,47 @@ static void say(const char *master, int priority, const struct target *t, const 
 	log_send(priority, line.text);
 }
 
-static void take(const char *master, struct target *t, const uint8_t mac[ETH_ALEN])
+/* Each is named once; of many only the first few: whoever can send can forge any number. */
+static bool is_new(struct target *t, const uint8_t mac[ETH_ALEN])
+{
+	for (size_t i = 0; i < t->other_count; i++)
+		if (memcmp(t->others[i], mac, ETH_ALEN) == 0)
+			return false;
+	if (t->other_count == HOLDERS_MAX)
+		return false;
+	memcpy(t->others[t->other_count++], mac, ETH_ALEN);
+	return true;
+}
+
+static bool take(const char *master, struct target *t, const uint8_t mac[ETH_ALEN])
 {
 	double now = clock_ms();
 
-	if (t->heard == 0 || memcmp(t->other, mac, ETH_ALEN) != 0) {
+	if (memcmp(t->other, mac, ETH_ALEN) != 0) {
 		if (facts_own_mac(mac))
-			return;	/* another interface of this very host, on the same switch */
+			return false;	/* another interface of this very host, on the same switch */
 		memcpy(t->other, mac, ETH_ALEN);
-		/* whoever can send on the link can forge any number of them */
-		if (t->told++ < TOLD_MAX)
+		if (is_new(t, mac))
 			say(master, LOG_WARNING, t, "also");
 	}
 	t->heard++;
 	t->answered = true;
+	/* nobody was asked: it has been claimed there since; whoever claimed last is not to yield */
+	if (now - t->probed_ms > LET_GO_MS && now - t->begun_ms > APART_MS)
+		t->superseded = true;
 	if (t->again_ms < 0 && !t->judged && (t->heard == 1 || now - t->talked_over_ms >= APART_MS)) {
 		t->again_ms = now + LET_GO_MS;
 		t->talked_over_ms = t->again_ms;
 	}
+	return true;
 }
 
-static void hear_tap(const char *master, const struct tap *tap, struct target *targets,
+static bool hear_tap(const char *master, const struct tap *tap, struct target *targets,
 		      size_t count, const struct ip *ips)
 {
 	const struct link *link = NULL;
 	struct holder holder;
+	bool taken = false;
 
 	for (size_t i = 0; i < count && link == NULL; i++)
 		if (targets[i].link.ifindex == tap->ifindex)
@@ -138,19 +156,22 @@ static void hear_tap(const char *master, const struct tap *tap, struct target *t
 		for (size_t i = 0; i < count; i++)
 			if (targets[i].link.ifindex == tap->ifindex &&
 			    ip_equal(&targets[i].ip, &holder.ip))
-				take(master, &targets[i], holder.mac);
+				taken = take(master, &targets[i], holder.mac) || taken;
+	return taken;
 }
 
-void conflict_hear(const char *master, const struct taps *taps, struct target *targets,
+bool conflict_hear(const char *master, const struct taps *taps, struct target *targets,
 		   size_t count)
 {
 	struct ip *ips = calloc(count + 1, sizeof(*ips));
+	bool taken = false;
 
 	for (size_t i = 0; ips != NULL && i < count; i++)
 		ips[i] = targets[i].ip;
 	for (size_t i = 0; ips != NULL && i < taps->count; i++)
-		hear_tap(master, &taps->items[i], targets, count, ips);
+		taken = hear_tap(master, &taps->items[i], targets, count, ips) || taken;
 	free(ips);
+	return taken;
 }
 
 void conflict_report(const char *master, const struct target *targets, size_t count)

@@ -13,10 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOOK_AGAIN_MS = 2 };
+enum {
+	LOOK_AGAIN_MS = 2,
+	NAME_SIZE = MASTER_NAME_SIZE + 32,
+};
 
 /* Files are 0600; where others could write to the directory, they could be theirs. */
 static int open_directory(int *out)
@@ -62,17 +66,23 @@ static int open_file(int dir, const char *name, int *out)
 	return 0;
 }
 
+static void make_name(const char *master, char name[NAME_SIZE])
+{
+	struct stat net;
+
+	if (stat("/proc/self/ns/net", &net) < 0)
+		net.st_ino = 0;		/* no /proc: one network namespace for all */
+	snprintf(name, NAME_SIZE, "%ju.%s", (uintmax_t)net.st_ino, master);
+}
+
 int lock_take(const char *master, double deadline_ms, struct lock *lock)
 {
 	CLEANUP(fd_close) int dir = -1;
 	CLEANUP(fd_close) int fd = -1;
-	char name[MASTER_NAME_SIZE + 32];
-	struct stat net;
+	char name[NAME_SIZE];
 	int err;
 
-	if (stat("/proc/self/ns/net", &net) < 0)
-		net.st_ino = 0;		/* no /proc: one network namespace for all */
-	snprintf(name, sizeof(name), "%ju.%s", (uintmax_t)net.st_ino, master);
+	make_name(master, name);
 	err = open_directory(&dir);
 	if (err == 0)
 		err = open_file(dir, name, &fd);
@@ -118,4 +128,25 @@ uint64_t lock_raise(const struct lock *lock)
 	if (lock->fd < 0 || pwrite(lock->fd, &number, sizeof(number), 0) != (ssize_t)sizeof(number))
 		return 0;
 	return number;
+}
+
+int lock_watch(const char *master)
+{
+	char name[NAME_SIZE], path[sizeof(LOCK_DIR) + NAME_SIZE];
+	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	make_name(master, name);
+	snprintf(path, sizeof(path), "%s/%s", LOCK_DIR, name);
+	if (fd >= 0 && inotify_add_watch(fd, path, IN_MODIFY) >= 0)
+		return fd;
+	fd_close(&fd);
+	return -1;
+}
+
+void lock_drain(int watch)
+{
+	char scrap[1024];
+
+	while (watch >= 0 && read(watch, scrap, sizeof(scrap)) > 0)
+		;
 }

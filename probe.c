@@ -34,6 +34,15 @@ struct nd_frame {
 	struct in6_addr target;
 } __attribute__((packed));
 
+/* With an option of RFC 4861 section 4.6.1. */
+struct solicitation {
+	struct nd_frame nd;
+	uint8_t option_type;
+	uint8_t option_size;	/* in units of 8 octets */
+	uint8_t option_mac[ETH_ALEN];
+} __attribute__((packed));
+
+_Static_assert(sizeof(struct solicitation) == 86, "and an option of 8");
 _Static_assert(sizeof(struct nd_frame) == 78, "14 of Ethernet, 40 of IPv6 and 24");
 _Static_assert(offsetof(struct nd_frame, next_header) == 20, "no padding");
 _Static_assert(offsetof(struct nd_frame, type) == 54, "no padding");
@@ -42,6 +51,7 @@ enum {
 	ND_OFFSET = offsetof(struct nd_frame, type),
 	ND_PAYLOAD = sizeof(struct nd_frame) - ND_OFFSET,
 	ND_OPTION_UNIT = 8,	/* RFC 4861 section 4.6: octets */
+	DISCARD = 9,		/* a port; nothing is sent to it */
 	HOP_LIMIT = 255,	/* RFC 4861 section 7.1: it has crossed no router */
 	FRAME_MAX = 1514,
 	VLAN_ID = 0x0fff,
@@ -63,27 +73,61 @@ static uint16_t sum(const uint8_t *frame, size_t payload)
 	return (uint16_t)total;
 }
 
-/* Without a source link-layer address option, as its source is :: (RFC 4861 section 4.3). */
-static void build_solicitation(const uint8_t mac[ETH_ALEN], const struct in6_addr *ip,
-			       struct nd_frame *frame)
+/*
+ * The link-local address that this host has there: the source that the kernel would take
+ * for all nodes of the link.
+ */
+static bool own_address(unsigned ifindex, struct in6_addr *own)
 {
-	*frame = (struct nd_frame){
-		.ethertype = htons(ETH_P_IPV6),
-		.version_class_flow = htonl(UINT32_C(6) << 28),
-		.payload_size = htons(ND_PAYLOAD),
-		.next_header = IPPROTO_ICMPV6,
-		.hop_limit = HOP_LIMIT,
-		/* RFC 4291 section 2.7.1: and the last 24 bits of the address */
-		.to.s6_addr = { 0xff, 0x02, [11] = 0x01, [12] = 0xff },
-		.type = ND_NEIGHBOR_SOLICIT,
-		.target = *ip,
-		/* RFC 2464 section 7: and the last 32 bits of the group's */
-		.destination = { 0x33, 0x33 },
+	CLEANUP(fd_close) int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 at = {
+		.sin6_family = AF_INET6, .sin6_port = htons(DISCARD), .sin6_scope_id = ifindex,
+		.sin6_addr.s6_addr = { 0xff, 0x02, [15] = 1 },
 	};
-	memcpy(frame->to.s6_addr + 13, ip->s6_addr + 13, 3);
-	memcpy(frame->destination + 2, frame->to.s6_addr + 12, 4);
-	memcpy(frame->source, mac, ETH_ALEN);
-	frame->checksum = htons((uint16_t)~sum((const uint8_t *)frame, ND_PAYLOAD));
+	socklen_t size = sizeof(at);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &size) < 0)
+		return false;
+	*own = at.sin6_addr;
+	return IN6_IS_ADDR_LINKLOCAL(own);
+}
+
+/*
+ * From an address of our own, so that the answer is for us alone: one to :: goes to all
+ * nodes, with Override set, and leads them to whoever answers (RFC 4861 section 7.2.4).
+ * Without one it has to be ::, and then no option goes along (section 4.3).
+ */
+static size_t build_solicitation(const struct link *link, const struct in6_addr *ip,
+				 struct solicitation *frame)
+{
+	struct in6_addr own;
+	bool has_own = own_address(link->ifindex, &own);
+	size_t payload = has_own ? ND_PAYLOAD + ND_OPTION_UNIT : ND_PAYLOAD;
+
+	*frame = (struct solicitation){
+		.nd.ethertype = htons(ETH_P_IPV6),
+		.nd.version_class_flow = htonl(UINT32_C(6) << 28),
+		.nd.next_header = IPPROTO_ICMPV6,
+		.nd.hop_limit = HOP_LIMIT,
+		/* RFC 4291 section 2.7.1: and the last 24 bits of the address */
+		.nd.to.s6_addr = { 0xff, 0x02, [11] = 0x01, [12] = 0xff },
+		.nd.type = ND_NEIGHBOR_SOLICIT,
+		.nd.target = *ip,
+		/* RFC 2464 section 7: and the last 32 bits of the group's */
+		.nd.destination = { 0x33, 0x33 },
+		.option_type = ND_OPT_SOURCE_LINKADDR,
+		.option_size = 1,
+	};
+	if (has_own)
+		frame->nd.from = own;
+	frame->nd.payload_size = htons((uint16_t)payload);
+	memcpy(frame->nd.to.s6_addr + 13, ip->s6_addr + 13, 3);
+	memcpy(frame->nd.destination + 2, frame->nd.to.s6_addr + 12, 4);
+	memcpy(frame->nd.source, link->mac, ETH_ALEN);
+	memcpy(frame->option_mac, link->mac, ETH_ALEN);
+	frame->nd.checksum = htons((uint16_t)~sum((const uint8_t *)frame, payload));
+	return ND_OFFSET + payload;
 }
 
 static int send_frame(int fd, const struct link *link, const void *frame, size_t size)
@@ -98,12 +142,13 @@ static int send_frame(int fd, const struct link *link, const void *frame, size_t
 
 int probe_send(int fd, const struct link *link, const struct ip *ip)
 {
-	struct nd_frame solicitation;
+	struct solicitation solicitation;
 	struct arp_frame arp;
 
 	if (ip->family == AF_INET6) {
-		build_solicitation(link->mac, &ip->in6, &solicitation);
-		return send_frame(fd, link, &solicitation, sizeof(solicitation));
+		size_t size = build_solicitation(link, &ip->in6, &solicitation);
+
+		return send_frame(fd, link, &solicitation, size);
 	}
 	arp_build_request(link->mac, ip->in, &arp);
 	memset(arp.sender_ip, 0, sizeof(arp.sender_ip));	/* so that nobody learns from it */

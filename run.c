@@ -22,7 +22,8 @@ enum {
 
 void run_begin(struct run *run, const struct config *config, const struct master *master)
 {
-	*run = (struct run){ .config = config, .master = master, .packet = -1, .lock.fd = -1 };
+	*run = (struct run){ .config = config, .master = master, .packet = -1, .lock.fd = -1,
+			     .asked_at = UINT64_MAX };
 	run->outcome.begun_ms = run->outcome.lap_ms = clock_ms();
 }
 
@@ -172,6 +173,9 @@ int run_apply(struct run *run)
 	if (err < 0)
 		return err;
 	number = lock_raise(&run->lock);	/* silences older announcers */
+	/* raised meanwhile by a call that did not wait: it has heard something newer */
+	if (number != 0 && run->asked_at != UINT64_MAX && number != run->asked_at + 1)
+		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
 	run->applied = true;
 	err = apply_plan(run->netlink, run->packet, &run->plan, &run->outcome, &run->why);
 	/* a failover's call that could not wait for the lock: what it knew was newer */
@@ -273,11 +277,13 @@ static int ask_the_others(struct run *run, const struct event *event)
 
 	if (err < 0)
 		return why_set(&run->why, err, "out of memory");
-	known = council_decide(&council, true, &master);
+	known = council_decide(&council, true, &master) && !endpoint_equal(&master, &event->to);
+	/* reached, so that a replay will be checked: the others may have heard by then */
+	run->verified = council.count > 0 && council.votes[0].answer.kind == ANSWER_MASTER;
 	council_free(&council);
 	outcome_step(&run->outcome, "ask");
 	if (!known)
-		return why_set(&run->why, -ENOENT, "from and to are both %s: this Sentinel cannot resolve "
+		return why_set(&run->why, -EAGAIN, "from and to are both %s: this Sentinel cannot resolve "
 			       "the new master's name, and no majority of the others says who it is; "
 			       "put the name into /etc/hosts", endpoint_text(&event->to, text));
 	run->verified = true;
@@ -333,6 +339,7 @@ int run_event(struct run *run, const struct event *event, bool dry_run)
 		return err;
 	run->truth.from = event->from.ip;
 	for (unsigned tries = 0; tries < OVERTAKEN_MAX; tries++) {
+		run->asked_at = lock_number(&run->lock);
 		err = follow(run, event, dry_run);
 		if (err != -ESTALE || !run->verified)
 			break;

@@ -255,6 +255,12 @@ bool council_decide(const struct council *council, bool but_local, struct endpoi
 		if (best == NULL || vote->epoch > best->epoch) {
 			best = vote;
 			agreed = true;
+		} else if (but_local && vote->epoch == best->epoch &&
+			   (vote->answer.master.ip.family == AF_UNSPEC) !=
+			   (best->answer.master.ip.family == AF_UNSPEC)) {
+			/* a name that does not resolve here contradicts no address */
+			if (best->answer.master.ip.family == AF_UNSPEC)
+				best = vote;
 		} else if (vote->epoch == best->epoch &&
 			   !endpoint_equal(&vote->answer.master, &best->answer.master)) {
 			agreed = false;

@@ -363,6 +363,12 @@ void lock_drop(struct lock *lock);
 uint64_t lock_number(const struct lock *lock);
 /* Raises it by one and returns the new one, 0 when it cannot be written. */
 uint64_t lock_raise(const struct lock *lock);
+/*
+ * A descriptor that becomes readable when a run raises the number; drain it with
+ * lock_drain().  -1 where there is none to be had: poll(2) passes over it.
+ */
+int lock_watch(const char *master);
+void lock_drain(int watch);
 
 /* Floor 1: sentinel.c -------------------------------------------------- */
 
@@ -580,6 +586,11 @@ bool arp_works_on(const struct link *link);
  * Success does not mean that it left: look at IFF_LOWER_UP.
  */
 int arp_announce(int fd, const struct link *link, const struct ip *vip);
+/*
+ * The same, but before each frame it looks whether `watch`, a descriptor, has become
+ * readable: then that frame is not sent, nor the next, and it is -EAGAIN.
+ */
+int arp_announce_unless(int fd, int watch, const struct link *link, const struct ip *vip);
 
 /* Floor 1: tcp.c ------------------------------------------------------- */
 
@@ -801,16 +812,19 @@ struct target {
 	struct link link;	/* as it was at the last look */
 	unsigned repeat;	/* the next one of the schedule */
 	bool owed;		/* an announcement could not leave: no carrier, or a new MAC */
-	double begun_ms;
+	double begun_ms, end_ms;	/* of the schedule */
 	/* the conflict, if there is one */
 	unsigned probes;	/* sent */
 	unsigned heard;		/* frames of another host that has the address */
-	uint8_t other[ETH_ALEN];	/* its hardware address */
+	uint8_t others[HOLDERS_MAX][ETH_ALEN];	/* those that were named */
+	size_t other_count;
+	uint8_t other[ETH_ALEN];	/* the one that was heard last */
 	double again_ms;	/* when to announce once more because of it */
 	double talked_over_ms;	/* when that was done last */
 	double verdict_ms;	/* when the last probe's answer must have come */
 	bool answered;		/* since the last probe */
-	unsigned told;
+	double probed_ms;	/* when the last probe was sent */
+	bool superseded;	/* another host has announced it since */
 	bool judged;
 };
 
@@ -820,14 +834,13 @@ void conflict_open(struct taps *taps, const struct target *targets, size_t count
 double conflict_next(const struct target *target);
 /* Whether it is to be announced now because of a conflict; says so once. */
 bool conflict_wants_announcement(struct target *target, double now_ms);
+/* Probes when it is time to.  `repeated`: it has just been announced by the schedule. */
+void conflict_probe(const struct taps *taps, struct target *target, bool repeated, double now_ms);
 /*
- * Probes when it is time to.  `repeated`: it has just been announced by the schedule;
- * `last`: the schedule is through.
+ * Takes what was heard; another holder is logged when it is heard first.  True when
+ * something of it was about one of the targets.
  */
-void conflict_probe(const struct taps *taps, struct target *target, bool repeated, bool last,
-		    double now_ms);
-/* Takes what was heard; another holder is logged when it is heard first. */
-void conflict_hear(const char *master, const struct taps *taps, struct target *targets,
+bool conflict_hear(const char *master, const struct taps *taps, struct target *targets,
 		   size_t count);
 /* Logs those that are still held elsewhere at the end. */
 void conflict_report(const char *master, const struct target *targets, size_t count);
@@ -863,6 +876,7 @@ struct run {
 	struct facts facts;
 	struct plan plan;
 	struct lock lock;
+	uint64_t asked_at;	/* the lock's number before Sentinel was asked; UINT64_MAX: not */
 	int packet;
 	bool verified;		/* a Sentinel has said who is master */
 	bool planned;		/* there is a plan, so it is known whether this is the master's */

@@ -237,14 +237,14 @@ static int call_with_stdio_closed(void *to)
 	return exec_call(to);
 }
 
-/* An ARP probe (sender 0) or a solicitation from ::, which ask whether another holds it. */
+/* An ARP probe (sender 0) or a solicitation, which ask whether another holds it. */
 static bool is_probe(const struct lab_frame *f)
 {
-	static const uint8_t nobody[16];
+	static const uint8_t nobody[4];
 
 	if (f->data[12] == 0x08 && f->data[13] == 0x06)
 		return !memcmp(f->data + 28, nobody, 4);
-	return f->data[12] == 0x86 && f->data[54] == 135 && !memcmp(f->data + 22, nobody, 16);
+	return f->data[12] == 0x86 && f->data[54] == 135;
 }
 
 static bool is_foreign(const struct lab_frame *f, const void *mac)
