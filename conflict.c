@@ -117,8 +117,9 @@ static bool is_new(struct target *t, const uint8_t mac[ETH_ALEN])
 	return true;
 }
 
-static bool take(const char *master, struct target *t, const uint8_t mac[ETH_ALEN])
+static bool take(const char *master, struct target *t, const struct holder *holder)
 {
+	const uint8_t *mac = holder->mac;
 	double now = clock_ms();
 
 	if (memcmp(t->other, mac, ETH_ALEN) != 0) {
@@ -131,7 +132,7 @@ static bool take(const char *master, struct target *t, const uint8_t mac[ETH_ALE
 	t->heard++;
 	t->answered = true;
 	/* nobody was asked: it has been claimed there since; whoever claimed last is not to yield */
-	if (now - t->probed_ms > LET_GO_MS && now - t->begun_ms > APART_MS)
+	if (holder->announced && now - t->probed_ms > LET_GO_MS && now - t->begun_ms > APART_MS)
 		t->superseded = true;
 	if (t->again_ms < 0 && !t->judged && (t->heard == 1 || now - t->talked_over_ms >= APART_MS)) {
 		t->again_ms = now + LET_GO_MS;
@@ -156,7 +157,7 @@ static bool hear_tap(const char *master, const struct tap *tap, struct target *t
 		for (size_t i = 0; i < count; i++)
 			if (targets[i].link.ifindex == tap->ifindex &&
 			    ip_equal(&targets[i].ip, &holder.ip))
-				taken = take(master, &targets[i], holder.mac) || taken;
+				taken = take(master, &targets[i], &holder) || taken;
 	return taken;
 }
 

@@ -176,6 +176,7 @@ static bool read_arp(const uint8_t *frame, size_t size, struct holder *holder)
 	holder->ip.family = AF_INET;
 	memcpy(&holder->ip.in, arp.sender_ip, sizeof(arp.sender_ip));
 	memcpy(holder->mac, arp.sender_mac, ETH_ALEN);
+	holder->announced = memcmp(arp.sender_ip, arp.target_ip, sizeof(arp.sender_ip)) == 0;
 	return true;
 }
 
@@ -239,6 +240,7 @@ static bool read_nd(const uint8_t *frame, size_t size, struct holder *holder)
 		if (nd.to.s6_addr[0] == 0xff && (nd.flags & ND_NA_FLAG_SOLICITED) != 0)
 			return false;
 		holder->ip.in6 = nd.target;
+		holder->announced = nd.to.s6_addr[0] == 0xff;
 		option = ND_OPT_TARGET_LINKADDR;
 	} else if (nd.type == ND_NEIGHBOR_SOLICIT) {
 		holder->ip.in6 = nd.from;

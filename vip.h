@@ -620,6 +620,7 @@ int tcp_listens(const struct ip *ip, uint16_t port, double deadline_ms, bool *li
 struct holder {
 	struct ip ip;
 	uint8_t mac[ETH_ALEN];
+	bool announced;		/* to all, unasked: it claims the address */
 };
 
 /* A packet socket that hears ARP and neighbour discovery on one link, nonblocking. */

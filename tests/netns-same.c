@@ -25,7 +25,7 @@ static void the_others_are_followed(void **state)
 	assert_false(is_here());
 	council_says("A9 B3 C4 - -"); /* two of five */
 	call(OUR4);
-	expect(2, "refused: ", "no majority of the others");
+	expect(1, "refused: ", "no majority of the others");
 	council_says("A9 B3 C4 C4 -");
 	call(OUR4);
 	expect(0, "nothing to do", "the master is 10.0.0.3:6379");
@@ -42,8 +42,9 @@ static void without_the_others_nothing_is_done(void **state)
 			council_vip(holds);
 			council_says(votes[i]);
 			call(holds ? PEER4 : OUR4);
-			expect(2, "refused: from and to are both ", "no majority of the others",
-			       "/etc/hosts");
+			/* it was asked, so that a replay will be checked */
+			expect(*votes[i] == 'A' ? 1 : 2, "refused: from and to are both ",
+			       "no majority of the others", "/etc/hosts");
 			if (is_here() != (holds == 1))
 				fail_msg("\"%s\": the VIP moved", votes[i]);
 		}
@@ -56,7 +57,7 @@ static void it_takes_a_second_at_most(void **state)
 	council_says("A9 h h h h");
 	call(OUR4);
 	assert_in_range(council_ms(), 800, 1700);
-	expect(2, "no majority of the others");
+	expect(1, "no majority of the others");
 	council_says("h");
 	call(OUR4);
 	assert_in_range(council_ms(), 400, 1700);
