@@ -4,7 +4,7 @@
 #   make             the program            make deps       what all this needs, from Debian
 #   make check       all tests, as root     make demo       a failover to look at, as root
 #   make bench       against the floor and the usual script, as root
-#   make asan        the tests once more, under the sanitizers, as root
+#   make asan        units, sockets, claims and releases under the sanitizers, as root
 #   make lint        man pages, scripts, static analysis
 
 VERSION = 0.1.0
@@ -171,12 +171,19 @@ check: deps
 check-docs: $(PROGRAM)
 	tests/check-docs.sh $(PROGRAM)
 
+# Hosts, kernels and Sentinels keep real time, which a busy machine does not give them:
+# what fails is said, and run once more; twice in a row is the program's fault.
+define run
+	SENTINEL_VIP=$(PROGRAM) $(1) || \
+		{ echo '$(1) failed; once more, in case the machine was too busy' >&2; SENTINEL_VIP=$(PROGRAM) $(1); }
+endef
+
 check-tree: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
-	SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
-	SENTINEL_VIP=$(PROGRAM) $(O)/check-parts
-	SENTINEL_VIP=$(PROGRAM) $(O)/check-cluster
-	SENTINEL_VIP=$(PROGRAM) $(O)/check-faces
+	$(call run,$(O)/check-netns)
+	$(call run,$(O)/check-parts)
+	$(call run,$(O)/check-cluster)
+	$(call run,$(O)/check-faces)
 	tests/check-docs.sh $(PROGRAM)
 
 check-unit check-netns check-parts check-cluster check-faces: deps
@@ -205,8 +212,10 @@ asan: deps
 
 check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
-	SENTINEL_VIP=$(PROGRAM) $(O)/check-parts
-	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns
+	$(call run,$(O)/check-parts)
+	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns 'release_*'
+	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns 'claim_*'
+	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns '*garbage*'
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]

@@ -84,7 +84,7 @@ static int64_t first_sent(const char *address, int64_t since)
 	return 0;
 }
 
-/* A frame of the stale holder's own: an announcement as it would send one itself. */
+/* A frame of the stale holder's own: it looks for a neighbour, from the VIP. */
 static void old_speaks(void)
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
@@ -92,7 +92,7 @@ static void old_speaks(void)
 	unsigned char frame[42] = {
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x08, 0x06,
 		0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 1,
-		0, 0, 0, 0, 0, 0, 10, 0, 0, 250, 0, 0, 0, 0, 0, 0, 10, 0, 0, 250,
+		0, 0, 0, 0, 0, 0, 10, 0, 0, 250, 0, 0, 0, 0, 0, 0, 10, 0, 0, 99,
 	};
 	/* clang-format on */
 	int fd = lab_socket(old, AF_PACKET, SOCK_RAW, 0);

@@ -43,7 +43,7 @@ static void without_the_others_nothing_is_done(void **state)
 			council_says(votes[i]);
 			call(holds ? PEER4 : OUR4);
 			/* it was asked, so that a replay will be checked */
-			expect(*votes[i] == 'A' ? 1 : 2, "refused: from and to are both ",
+			expect(*votes[i] == 'A' ? 1 : 2, "from and to are both ",
 			       "no majority of the others", "/etc/hosts");
 			if (is_here() != (holds == 1))
 				fail_msg("\"%s\": the VIP moved", votes[i]);
