@@ -84,8 +84,8 @@ static int64_t first_sent(const char *address, int64_t since)
 	return 0;
 }
 
-/* A frame of the stale holder's own: it looks for a neighbour, from the VIP. */
-static void old_speaks(void)
+/* A frame of the other holder's own: it announces the VIP, or looks for a neighbour from it. */
+static void old_speaks(bool announces)
 {
 	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
 	/* clang-format off */
@@ -99,6 +99,8 @@ static void old_speaks(void)
 
 	memcpy(frame + 6, olds, 6);
 	memcpy(frame + 22, olds, 6);
+	if (announces)
+		frame[41] = 250;
 	lab_sh(old, &r, "ip -o link show eth0");
 	to.sll_ifindex = atoi(r.out);
 	if (sendto(fd, frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) < 0)
@@ -194,7 +196,7 @@ static void comes_later(void **state)
 	lab_sleep_ms(500);
 	assert_int_equal(lab_log_count(us, "held"), 0);
 	lab_must(old, "ip addr add " VIP4 "/32 dev eth0");
-	old_speaks();
+	old_speaks(false);
 	assert_non_null(lab_log_wait(us, line_of(VIP4, "also", olds_text), NAMED_MS));
 	wait_for_the_end(2500);
 	assert_int_equal(lab_log_count(us, line_of(VIP4, "still", olds_text)), 1);
@@ -266,7 +268,7 @@ static void talked_over_at_most_once_a_second(void **state)
 	lab_config(us, "announce = 5\n" CONFIG4);
 	claim();
 	while (lab_now_ns() < begun + 3300 * MS) {
-		old_speaks();
+		old_speaks(false);
 		lab_sleep_ms(97);
 	}
 	lab_capture_read(lips);
@@ -282,6 +284,25 @@ static void talked_over_at_most_once_a_second(void **state)
 	}
 	assert_in_range(extra, 3, 4);
 	assert_int_equal(lab_log_count(us, "held"), 1);
+}
+
+/* Somebody announces it long after us, and nobody asked: it was claimed there since. */
+static void yields_to_a_later_claim(void **state)
+{
+	size_t sent;
+
+	(void)state;
+	lab_config(us, "announce = 0.2 1.1 1.9 2.2\n" CONFIG4);
+	claim();
+	lab_sleep_ms(1500);
+	sent = arps_between(0, lab_now_ns());
+	assert_int_equal(sent, 3 * 2);
+	old_speaks(true);
+	assert_non_null(lab_log_wait(us, line_of(VIP4, "also", olds_text), NAMED_MS));
+	wait_for_the_end(SLACK_MS);
+	lab_sleep_ms(600);
+	assert_int_equal(arps_between(0, lab_now_ns()), sent);
+	assert_int_equal(lab_log_count(us, "still held"), 0);
 }
 
 /*
@@ -358,6 +379,7 @@ int netns_conflict_tests(void)
 		conflict_test(two_of_them),
 		conflict_test(talked_over),
 		conflict_test(talked_over_at_most_once_a_second),
+		conflict_test(yields_to_a_later_claim),
 		conflict_test(asking_misleads_nobody),
 		conflict_test(our_other_interface),
 		conflict_test(the_usual_talk),
