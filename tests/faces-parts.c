@@ -256,7 +256,7 @@ static void json_escapes_what_it_must(void **state)
 	static char text[16384];
 	struct vote votes[1] = {{.answer = {.kind = ANSWER_NONE}}};
 	struct master master = {.name = "m"};
-	struct state one = {.run.master = &master, .council = {votes, 1}};
+	struct state one = {.run.master = &master, .council = { .votes = votes, .count = 1 }};
 	struct survey survey = {.states = &one, .count = 1};
 	struct judgement j = {.verdict = VERDICT_PERMANENT};
 	int saved = dup(1), file = memfd_create("json", MFD_CLOEXEC);
