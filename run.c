@@ -173,13 +173,17 @@ int run_apply(struct run *run)
 	if (err < 0)
 		return err;
 	number = lock_raise(&run->lock);	/* silences older announcers */
-	/* raised meanwhile by a call that did not wait: it has heard something newer */
-	if (number != 0 && run->asked_at != UINT64_MAX && number != run->asked_at + 1)
+	/*
+	 * Raised meanwhile by a call that did not wait: it has heard something newer.  Who could
+	 * not ask cannot ask again, and does as it was told.
+	 */
+	if (run->verified && number != 0 && run->asked_at != UINT64_MAX &&
+	    number != run->asked_at + 1)
 		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
 	run->applied = true;
 	err = apply_plan(run->netlink, run->packet, &run->plan, &run->outcome, &run->why);
 	/* a failover's call that could not wait for the lock: what it knew was newer */
-	if (number != 0 && lock_number(&run->lock) != number)
+	if (run->verified && number != 0 && lock_number(&run->lock) != number)
 		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
 	fork_err = announce_detach(run->packet, run->master, &run->plan, number);
 	if (fork_err < 0)
