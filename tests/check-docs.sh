@@ -19,7 +19,8 @@ trap 'rm -rf "$scratch"' EXIT
 readonly man8=man/sentinel-vip.8 man5=man/sentinel-vip.conf.5
 readonly completion=packaging/completion/sentinel-vip.bash
 readonly example=examples/sentinel-vip.conf
-readonly prose=(README.md HACKING.md)
+readonly troubleshooting=docs/troubleshooting.md
+readonly prose=(README.md HACKING.md docs/*.md)
 differences=0
 
 differs() {
@@ -204,6 +205,28 @@ names_exist() {
 	done
 }
 
+# Every symptom names the tests that make it happen, and they are there.
+symptoms() {
+	local row file test
+
+	# a chapter heading, or one that has a line of tests before the next
+	awk '/^### /{ if (open) print open; open = $0 }
+		/^## /{ if (open) print open; open = "" }
+		/^<sub>`/{ open = "" }
+		END { if (open) print open }' "$troubleshooting" >"$scratch/untested"
+	while read -r row; do
+		differs "$troubleshooting names no test for: $row"
+	done <"$scratch/untested"
+	grep -oE '^<sub>.*</sub>$' "$troubleshooting" | sed -E 's/<[^>]*>//g; s/; /\n/g' >"$scratch/symptoms"
+	[[ -s $scratch/symptoms ]] || differs "nothing found: tests of $troubleshooting"
+	while IFS=: read -r file row; do
+		file=tests/${file//\`/}
+		while read -r test; do
+			grep -qE "^static void $test\(void \*\*" "$file" || differs "$troubleshooting: no $test in $file"
+		done < <(grep -oE '[a-z_0-9]+' <<<"$row")
+	done <"$scratch/symptoms"
+}
+
 version() {
 	local number
 
@@ -239,6 +262,7 @@ environment
 messages
 map
 names_exist
+symptoms
 version
 lint
 if ((differences > 0)); then

@@ -75,6 +75,24 @@ static void removed_behind_our_back(void **state)
 	expect_silent(master, since);
 }
 
+/* The kernel takes all IPv6 addresses off a link that goes down (ipv6(7), addrconf_ifdown). */
+static void the_link_was_down(void **state)
+{
+	int master = cluster_master(c);
+	const char *own = synced.addresses[master][1];
+
+	(void)state;
+	timers_start();
+	lab_must(c->node[master].host,
+		 "ip link set eth0 down && ip link set eth0 up && ip addr add %s dev eth0 nodad", own);
+	check(WATCH_UNTIL(moves_count(master, true, VIP6) == 1, TIMER_MS + SLACK_MS),
+	      "not claimed in time");
+	expect_line(master, 500, "claimed " VIP6 " on eth0");
+	expect_sole_holder(master);
+	check(cluster_master(c) == master, "a failover, so this was no test of sync");
+	check(LAB_UNTIL(cluster_write(c, VIP6) == master, FOLLOW_MS), "no write through " VIP6);
+}
+
 /* All that ran is gone, and all addresses but those that the boot gives back. */
 static void power_cycle(int node)
 {
@@ -234,6 +252,7 @@ int cluster_sync_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_cluster(removed_behind_our_back),
+		on_cluster(the_link_was_down),
 		on_cluster(rebooted),
 		on_cluster(leader_died_after_promotion),
 		on_cluster(stale_sentinel),
