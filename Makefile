@@ -6,15 +6,21 @@
 #   make bench       against the floor and the usual script, as root
 #   make asan        units, sockets, claims and releases under the sanitizers, as root
 #   make lint        man pages, scripts, static analysis
+#   make deb, rpm    packages, into build/  make check-package   tries them, as root
 
 VERSION = 0.1.0
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
+# the program itself: Debian's units of Sentinel execute what is below /usr/lib
+LIBEXECDIR = $(PREFIX)/lib/sentinel-vip
 MANDIR = $(PREFIX)/share/man
 DOCDIR = $(PREFIX)/share/doc/sentinel-vip
 COMPLETIONDIR = $(PREFIX)/share/bash-completion/completions
 UNITDIR = $(PREFIX)/lib/systemd/system
+GENERATORDIR = $(PREFIX)/lib/systemd/system-generators
+# no variable: the program reads it there
+CONFIG = /etc/sentinel-vip.conf
 
 CFLAGS = -O2 -g
 PKG_CONFIG = pkg-config
@@ -38,6 +44,7 @@ DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih
 	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
 	util-linux strace
+DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -48,7 +55,7 @@ HARDENING_LD = -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed
 FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 
 # These install what is missing themselves; the others need the libraries to be there.
-SELF_HELP = deps deps-lint clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
+SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -69,7 +76,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree check-asan \
-	tests demo bench asan lint install uninstall clean
+	tests demo bench asan lint install uninstall clean deps-package deb rpm
 
 all: $(PROGRAM)
 
@@ -157,6 +164,8 @@ endef
 
 deps:
 	$(call apt,$(DEPS_BUILD) $(DEPS_TEST))
+deps-package: deps
+	$(call apt,$(DEPS_PACKAGE))
 deps-lint: deps
 	$(call apt,$(DEPS_LINT))
 
@@ -219,7 +228,8 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/*.sh tests/demo packaging/completion/*.bash
+	shellcheck .ci/run tests/*.sh tests/demo packaging/completion/*.bash packaging/setup/*
+	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu11 $(ALL_CPPFLAGS)
@@ -228,30 +238,80 @@ lint: deps-lint
 
 EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
 	sentinel-vip-sync.service.d/direct.conf
-UNITS = sentinel-vip-sync.service sentinel-vip-sync.timer
-# the texts name the program where it is by default
-PLACE = sed 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g'
+UNITS = $(sort $(notdir $(wildcard packaging/systemd/*)))
+# the texts name things where they are by default
+PLACE = sed -e 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g' \
+	-e 's|/usr/local/lib/sentinel-vip|$(LIBEXECDIR)|g' \
+	-e 's|/usr/local/share/doc/sentinel-vip|$(DOCDIR)|g'
+# the example without its values: no virtual IP yet
+COMMENTED = sed -E 's/^(\[|vip =)/\#\1/' examples/sentinel-vip.conf
+INSTALLED = $(SBINDIR)/sentinel-vip $(LIBEXECDIR)/sentinel-vip $(LIBEXECDIR)/first-vip \
+	$(GENERATORDIR)/sentinel-vip-generator $(addprefix $(UNITDIR)/,$(UNITS)) \
+	$(MANDIR)/man8/sentinel-vip.8 $(MANDIR)/man5/sentinel-vip.conf.5 $(COMPLETIONDIR)/sentinel-vip \
+	$(addprefix $(DOCDIR)/,README.md CHANGELOG.md LICENSE $(addprefix examples/,$(EXAMPLES)))
 
 install: $(PROGRAM)
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(COMPLETIONDIR) \
-		$(addprefix $(DESTDIR)$(DOCDIR)/,$(sort $(dir $(addprefix examples/,$(EXAMPLES)))))
-	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/sentinel-vip
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED) $(CONFIG))))
+	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(LIBEXECDIR)/sentinel-vip
+	ln -sfr $(DESTDIR)$(LIBEXECDIR)/sentinel-vip $(DESTDIR)$(SBINDIR)/sentinel-vip
 	$(INSTALL) -m 644 packaging/completion/sentinel-vip.bash $(DESTDIR)$(COMPLETIONDIR)/sentinel-vip
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
-	set -e; place() { $(PLACE) "$$1" >"$$2.new"; chmod 644 "$$2.new"; mv "$$2.new" "$$2"; }; \
-	place man/sentinel-vip.8 $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8; \
-	place man/sentinel-vip.conf.5 $(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5; \
-	for f in $(UNITS); do place packaging/systemd/$$f $(DESTDIR)$(UNITDIR)/$$f; done; \
-	for f in $(EXAMPLES); do place examples/$$f $(DESTDIR)$(DOCDIR)/examples/$$f; done
+	set -e; place() { $(PLACE) "$$2" >"$$3.new"; chmod $$1 "$$3.new"; mv "$$3.new" "$$3"; }; \
+	place 755 packaging/setup/first-vip $(DESTDIR)$(LIBEXECDIR)/first-vip; \
+	place 755 packaging/setup/sentinel-vip-generator $(DESTDIR)$(GENERATORDIR)/sentinel-vip-generator; \
+	place 644 man/sentinel-vip.8 $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8; \
+	place 644 man/sentinel-vip.conf.5 $(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5; \
+	for f in $(UNITS); do place 644 packaging/systemd/$$f $(DESTDIR)$(UNITDIR)/$$f; done; \
+	for f in $(EXAMPLES); do place 644 examples/$$f $(DESTDIR)$(DOCDIR)/examples/$$f; done
+	@set -e; config=$(DESTDIR)$(CONFIG); \
+	if [ -e $$config ]; then echo "$$config is there, and kept"; exit; fi; \
+	umask 027; $(COMMENTED) >$$config; \
+	if [ -z '$(DESTDIR)' ]; then chgrp "$$($(GENERATORDIR)/sentinel-vip-generator)" $$config; fi
+	@if [ -z '$(DESTDIR)' ]; then \
+		echo 'now: systemctl daemon-reload && systemctl enable --now $(addprefix sentinel-vip,-first.path .socket)'; fi
 
-# the configuration and the drop-ins under /etc are the administrator's
+# a configuration that was changed, and drop-ins under /etc, are the administrator's
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/sentinel-vip $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8 \
-		$(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5 $(DESTDIR)$(COMPLETIONDIR)/sentinel-vip \
-		$(addprefix $(DESTDIR)$(UNITDIR)/,$(UNITS)) \
-		$(addprefix $(DESTDIR)$(DOCDIR)/,README.md CHANGELOG.md LICENSE $(addprefix examples/,$(EXAMPLES)))
-	-rmdir $(DESTDIR)$(DOCDIR)/examples/*.d $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(DOCDIR) 2>/dev/null
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples $(DOCDIR) $(LIBEXECDIR); do \
+		rmdir $(DESTDIR)$$d; done 2>/dev/null
+	@config=$(DESTDIR)$(CONFIG); if [ ! -e $$config ]; then :; \
+	elif $(COMMENTED) | cmp -s - $$config; then rm $$config; else echo "$$config is kept"; fi
+
+# Packages ---------------------------------------------------------------
+
+# Built from a copy of the sources as they are, always of the same age, so that the same
+# sources give the same bytes wherever and whenever.
+P = build/package
+RELEASE = sentinel-vip-$(VERSION)
+EPOCH = $(shell date -u -d "$$(sed -n 's/^ -- .*>  //p;T;q' packaging/debian/changelog)" +%s)
+define release
+	rm -rf $(1)
+	mkdir -p $(1)/$(RELEASE)
+	if [ -e .git ]; then git ls-files -z; else find . -path ./build -prune -o -type f -printf '%P\0'; fi | \
+		tar -c --null -T - | tar -x -C $(1)/$(RELEASE)
+	chmod -R u=rwX,go=rX $(1)/$(RELEASE)
+	find $(1)/$(RELEASE) -exec touch -h -d @$(EPOCH) {} +
+endef
+
+deb:
+	@for c in dh dpkg-buildpackage; do command -v $$c >/dev/null || \
+		{ echo "$$c is missing: make deps-package" >&2; exit 1; }; done
+	$(call release,$(P)/deb)
+	cp -a $(P)/deb/$(RELEASE)/packaging/debian $(P)/deb/$(RELEASE)/debian
+	cd $(P)/deb/$(RELEASE) && MAKEFLAGS= SOURCE_DATE_EPOCH=$(EPOCH) dpkg-buildpackage -us -uc
+	rm -rf $(P)/deb/$(RELEASE)
+	@ls $(P)/deb/*.deb
+
+rpm:
+	@command -v rpmbuild >/dev/null || { echo 'rpmbuild is missing: make deps-package' >&2; exit 1; }
+	$(call release,$(P)/rpm)
+	tar -c --sort=name --owner=0 --group=0 --numeric-owner --format=gnu -C $(P)/rpm $(RELEASE) | \
+		gzip -9n >$(P)/rpm/$(RELEASE).tar.gz
+	rm -rf $(P)/rpm/$(RELEASE)
+	MAKEFLAGS= SOURCE_DATE_EPOCH=$(EPOCH) rpmbuild -ba --nodeps --define '_topdir $(CURDIR)/$(P)/rpm' \
+		--define '_sourcedir $(CURDIR)/$(P)/rpm' packaging/rpm/sentinel-vip.spec
+	@ls $(P)/rpm/RPMS/*/*.rpm
 
 clean:
 	rm -rf build sentinel-vip tests/bench-floor tests/bench-floor-dynamic tests/bench-destroy
