@@ -191,6 +191,18 @@ static bool kill_connections(const struct plan *plan, size_t *killed, struct out
 	return err == 0;
 }
 
+/*
+ * A client that has read its reset is back within the millisecond.  Nothing that was connected after
+ * the look at the connections could be told of its end, so nobody gets in from here on.  A kernel
+ * that does not do it is no reason to keep the address.
+ */
+static void seal(struct netlink *netlink, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->step_count; i++)
+		if (plan->steps[i].kind == STEP_DELETE)
+			route_seal(netlink, plan->steps[i].address);
+}
+
 int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	       struct outcome *outcome, struct why *why)
 {
@@ -204,6 +216,7 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	int failed = 0, err;
 
 	if (kill) {
+		seal(netlink, plan);
 		kill = kill_connections(plan, &killed, outcome);
 		outcome_step(outcome, "kill");
 	}

@@ -120,39 +120,6 @@ static bool matters(const struct master *master, const struct ip *here, size_t c
 	return false;
 }
 
-/* Default routes ------------------------------------------------------- */
-
-static void mark_link(struct facts *facts, unsigned ifindex)
-{
-	for (size_t i = 0; i < facts->link_count; i++)
-		if (facts->links[i].ifindex == ifindex)
-			facts->links[i].default_route = true;
-}
-
-static int read_route(void *arg, struct nlmsghdr *message)
-{
-	struct facts *facts = arg;
-	struct rtmsg *fixed;
-	struct nlattr *tb[RTA_MAX + 1];
-
-	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
-		return 0;
-	fixed = nlmsg_data(message);
-	if (fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST ||
-	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
-		return 0;
-	if (tb[RTA_OIF] != NULL)
-		mark_link(facts, nla_get_u32(tb[RTA_OIF]));
-	if (tb[RTA_MULTIPATH] != NULL) {
-		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
-		int left = nla_len(tb[RTA_MULTIPATH]);
-
-		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
-			mark_link(facts, (unsigned)hop->rtnh_ifindex);
-	}
-	return 0;
-}
-
 /* Whether the VIPs are all the IPv4 addresses that the link has. */
 static bool only_vips_on(const struct master *master, const struct facts *facts,
 			 const struct link *link)
@@ -175,18 +142,26 @@ static bool only_vips_on(const struct master *master, const struct facts *facts,
 static int find_default_routes(struct netlink *netlink, const struct master *master,
 			       struct facts *facts)
 {
-	struct rtmsg fixed = { .rtm_family = AF_INET };
-	CLEANUP(netlink_free_message) struct nl_msg *msg = NULL;
 	bool needed = false;
 
 	for (size_t i = 0; i < facts->link_count; i++) {
 		facts->links[i].only_vips = only_vips_on(master, facts, &facts->links[i]);
 		needed = needed || facts->links[i].only_vips;
 	}
-	if (!needed)
-		return 0;
-	msg = netlink_question(RTM_GETROUTE, NLM_F_DUMP, &fixed, sizeof(fixed));
-	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, facts);
+	return needed ? route_find_defaults(netlink, facts->links, facts->link_count) : 0;
+}
+
+/* What cannot be found out is taken for well: nothing is changed because of it. */
+static void find_sealed(struct netlink *netlink, const struct master *master, struct facts *facts)
+{
+	for (size_t i = 0; i < facts->address_count; i++) {
+		struct address *a = &facts->addresses[i];
+		const struct link *link = facts_link(facts, a->ifindex);
+
+		if (link != NULL && (link->flags & IFF_LOOPBACK) == 0 && is_vip(master, &a->ip) &&
+		    route_is_sealed(netlink, a, &a->sealed) < 0)
+			a->sealed = false;
+	}
 }
 
 /* Half of the kernel's work is saved where all is IPv4, or all is IPv6. */
@@ -224,6 +199,7 @@ int facts_gather(struct netlink *netlink, const struct master *master, const str
 		facts_free(&found);
 		return err;
 	}
+	find_sealed(netlink, master, &found);
 	*facts = found;
 	return 0;
 }

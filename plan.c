@@ -130,10 +130,20 @@ static int choose_link(const struct master *master, const struct vip *vip,
 	return 0;
 }
 
-/* An IPv6 address that failed or still undergoes detection answers nobody. */
-static bool is_usable(const struct address *a)
+/*
+ * An IPv6 address that failed or still undergoes detection answers nobody; nor does one
+ * whose release was killed half-way.
+ */
+bool plan_is_usable(const struct address *a)
 {
-	return a->ip.family == AF_INET || (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0;
+	return !a->sealed && (a->ip.family == AF_INET ||
+			      (a->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0);
+}
+
+/* With the last IPv4 address of a link its routes go; and it looks like the host's own. */
+static bool is_all_of(const struct link *link, const struct address *a)
+{
+	return a->ip.family == AF_INET && link->only_vips && link->default_route;
 }
 
 static void warn_of_link(const struct link *link, struct plan *plan)
@@ -156,7 +166,7 @@ static int claim_one(const struct vip *vip, const struct link *link, const struc
 
 		if (a->ifindex != link->ifindex || !ip_equal(&a->ip, &vip->ip))
 			continue;
-		if (is_usable(a))
+		if (plan_is_usable(a) || is_all_of(link, a))
 			stands = true;
 		else
 			err = add_step(plan, STEP_DELETE, vip, link, a);
@@ -180,7 +190,7 @@ static int delete_strays(const struct vip *vip, const struct link *link,
 		if (other == NULL || other == link || (other->flags & IFF_LOOPBACK) != 0 ||
 		    !ip_equal(&a->ip, &vip->ip))
 			continue;
-		if (a->ip.family == AF_INET && other->only_vips && other->default_route) {
+		if (is_all_of(other, a)) {
 			line_add(&plan->warning, "; left on %s, where it is the only address",
 				 other->name);
 			continue;
@@ -241,7 +251,7 @@ static int release_one(const struct vip *vip, const struct address *a, const str
 		line_add(&plan->warning, "; %s is left on %s", text, link->name);
 		return 0;
 	}
-	if (a->ip.family == AF_INET && link->only_vips && link->default_route)
+	if (is_all_of(link, a))
 		return why_set(why, -EPERM, "%s is the only IPv4 address of %s, which carries the "
 			       "default route: it looks like this host's own address, so it is not "
 			       "taken away; correct vip =, or give the host another address", text,

@@ -32,12 +32,6 @@ static struct why *add_problem(struct judgement *j, enum verdict verdict)
 #define set_remedy(j, ...) \
 	((j)->remedy.text[0] == '\0' ? why_set(&(j)->remedy, 0, __VA_ARGS__) : 0)
 
-static bool is_unusable(const struct step *step)
-{
-	return step->address->ip.family == AF_INET6 &&
-		(step->address->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) != 0;
-}
-
 static void judge_step(const struct state *state, const struct step *step, struct judgement *j)
 {
 	char vip[IP_TEXT_SIZE], master[ENDPOINT_TEXT_SIZE];
@@ -57,11 +51,11 @@ static void judge_step(const struct state *state, const struct step *step, struc
 		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
 			"%s is on %s of this host, but the master is %s, another host",
 			vip, link, master);
-	else if (is_unusable(step))
-		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
-			"%s on %s does not work: its duplicate address detection failed or has not "
-			"ended",
-			vip, link);
+	else if (!plan_is_usable(step->address))
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s on %s does not work: %s", vip, link,
+			(step->address->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0 ||
+			step->address->ip.family == AF_INET ? "it has no local route" :
+			"its duplicate address detection failed or has not ended");
 	else
 		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
 			"%s is on %s as well, where it does not belong",

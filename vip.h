@@ -457,6 +457,7 @@ struct address {
 	uint8_t prefixlen;
 	unsigned ifindex;
 	uint32_t flags;		/* IFA_F_* */
+	bool sealed;		/* has no local route; looked up for VIPs alone */
 };
 
 struct link {
@@ -517,6 +518,19 @@ int vip_delete(struct netlink *netlink, const struct address *address);
  */
 int facts_watch(void);
 void facts_drain(int fd);
+
+/* Floor 2: route.c ----------------------------------------------------- */
+
+/*
+ * Takes the local route of an address away: from then on nothing that is sent to it comes in, so
+ * that nobody can connect to it, while all that is sent from it, resets above all, still
+ * leaves.  Adding the address anew puts the route back.  It is 0 where there is none.
+ */
+int route_seal(struct netlink *netlink, const struct address *address);
+/* Whether no table has a local route for the address, on any link. */
+int route_is_sealed(struct netlink *netlink, const struct address *address, bool *sealed);
+/* Marks the links that carry an IPv4 default route, whatever the table. */
+int route_find_defaults(struct netlink *netlink, struct link *links, size_t count);
 
 /* Floor 1: arp.c ------------------------------------------------------- */
 
@@ -748,6 +762,8 @@ int plan_make(const struct config *config, const struct master *master,
 	      const struct truth *truth, const struct facts *facts, struct plan *plan,
 	      struct why *why);
 void plan_free(struct plan *plan);
+/* Whether the address, which stands, can be used: an IPv6 one may be barred, or it is sealed. */
+bool plan_is_usable(const struct address *address);
 /* Whether the address is one of this network namespace's own. */
 bool plan_is_local(const struct facts *facts, const struct ip *ip);
 /* Whether the master is this host. */

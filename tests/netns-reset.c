@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,49 +255,108 @@ static void kernel_cannot(void **state)
 	expect_passing(TO_VIPS, PAIRS);
 }
 
-/*
- * Clients come while a slow release is under way. Of those that came between the first look and
- * the end of the address none is left here, whatever they themselves can be told.
- */
-static void clients_that_come_meanwhile(void **state)
+/* ---- clients that come while a release is under way ---- */
+
+#define COMERS 300
+
+static int comers[COMERS], comer_count;
+
+/* Starts a release with these faults, and lets one client come every 3 ms while it runs. */
+static void release_slowly(const char *const faults[])
 {
-	const char *const argv[] = {"strace",
-				    "-f",
-				    "-qq",
-				    "-o",
-				    "/dev/null",
-				    "-e",
-				    "inject=sendmsg:delay_enter=60000",
-				    lab_program(),
-				    "release",
-				    "mymaster",
-				    NULL};
-	int fds[200], n = 0, told = 0, closed, status;
-	const char *said;
+	const char *argv[16] = {"strace", "-f", "-qq", "-o", "/dev/null"};
+	int n = 5, status;
 	pid_t pid;
 
-	(void)state;
+	while (*faults) {
+		argv[n++] = "-e";
+		argv[n++] = *faults++;
+	}
+	argv[n++] = lab_program();
+	argv[n++] = "release";
+	argv[n++] = "mymaster";
 	pid = lab_spawn(us, "slow", argv);
+	comer_count = 0;
 	while ((status = lab_wait(pid, 0)) < 0) {
 		union address a;
 		socklen_t size = make(VIP4, PORT, &a);
+		int fd = lab_socket(peer, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
-		fds[n] = lab_socket(peer, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		assert_true(connect(fds[n], &a.any, size) < 0 && errno == EINPROGRESS);
+		assert_true(connect(fd, &a.any, size) < 0 && errno == EINPROGRESS);
 		lab_sleep_ms(3);
-		assert_true(++n < 200);
+		assert_true(comer_count < COMERS);
+		comers[comer_count++] = fd;
 	}
 	assert_int_equal(status, 0);
-	for (int i = 0; i < n; i++) {
-		told += is_reset(fds[i], 0);
-		close(fds[i]);
+}
+
+/* How many were told that their connection has ended; forgets all of them. */
+static int comers_told(int *knocking)
+{
+	int told = 0;
+
+	*knocking = 0;
+	for (int i = 0; i < comer_count; i++) {
+		struct tcp_info info;
+		socklen_t size = sizeof info;
+
+		assert_int_equal(getsockopt(comers[i], IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+		*knocking += info.tcpi_state == TCP_SYN_SENT;
+		told += is_reset(comers[i], 0);
+		close(comers[i]);
 	}
-	assert_true(told > 0 && told < n); /* it was slow */
-	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
-	said = lab_log_wait(us, VIP6 " from eth0, ", 500);
+	return told;
+}
+
+/* What the line says of the number of connections. */
+static int closed(void)
+{
+	const char *said = lab_log_wait(us, VIP6 " from eth0, ", 500);
+
 	assert_non_null(said);
-	closed = atoi(strstr(said, VIP6) + strlen(VIP6 " from eth0, "));
-	assert_true(closed > TO_VIPS + told); /* not only those that could be told */
+	return atoi(strstr(said, VIP6) + strlen(VIP6 " from eth0, "));
+}
+
+/* Whoever gets in is told; the others knock until the new holder lets them in. */
+static void clients_that_come_meanwhile(void **state)
+{
+	int told, knocking;
+
+	(void)state;
+	release_slowly((const char *const[]){"inject=sendmsg:delay_enter=60000", NULL});
+	told = comers_told(&knocking);
+	assert_true(told > 0 && knocking > 0); /* it was slow */
+	assert_int_equal(told + knocking, comer_count);
+	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
+	assert_true(closed() >= TO_VIPS + told);
+}
+
+/*
+ * A kernel that does not take the local route away: of those that came between the look and the end
+ * of the address none is left here, though they cannot be told.
+ */
+static void kernel_cannot_seal(void **state)
+{
+	char fault[64];
+	int told, knocking, first;
+
+	(void)state;
+	lab_must(us, "strace -qq -o /run/calls -e trace=sendmsg %s release mymaster", lab_program());
+	lab_sh(us, &r, "grep -n RTM_DELROUTE /run/calls | cut -d: -f1");
+	first = atoi(r.out);
+	assert_true(first > 0);
+	lab_log_clear(us);
+	close_all();
+	sentinel(OUR4);
+	lab_log_clear(us);
+	connect_all();
+	snprintf(fault, sizeof fault, "inject=sendmsg:error=EPERM:when=%d..%d", first, first + 1);
+	release_slowly((const char *const[]){fault, "inject=sendto:delay_exit=60000", NULL});
+	told = comers_told(&knocking);
+	assert_true(told > 0 && told + knocking < comer_count);
+	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
+	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
+	assert_true(closed() > TO_VIPS + told);
 }
 
 /* ---- very many ---- */
@@ -417,6 +477,7 @@ int netns_reset_tests(void)
 		cmocka_unit_test_setup_teardown(told_not_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(kernel_cannot, setup, teardown),
 		cmocka_unit_test_setup_teardown(clients_that_come_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(kernel_cannot_seal, setup, teardown),
 		cmocka_unit_test_setup_teardown(ten_thousand, setup, teardown),
 		netns_test(nobody_listens),
 		netns_test(somebody_listens),

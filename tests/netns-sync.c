@@ -315,6 +315,24 @@ static void fellows_with_names_that_hang(void **state)
 	assert_in_range(council_ms(), 250, 1700);
 }
 
+/* What a release leaves that was killed half-way: it stands, but nothing that is sent to it comes in. */
+static void it_mends_a_sealed_vip(void **state)
+{
+	(void)state;
+	council_vip(true);
+	council_says("A3 A3 A3");
+	lab_must(us, "ip route del local " VIP4 " dev eth0 table local");
+	assert_int_equal(vip("status"), 1);
+	assert_non_null(strstr(r.out, VIP4 " on eth0 does not work: it has no local route"));
+	assert_non_null(strstr(r.out, "sentinel-vip sync mymaster"));
+	vip("sync");
+	expect(0, "claimed " VIP4 " on eth0");
+	lab_must(us, "ip route show table local | grep -q '^local " VIP4 " dev eth0 proto kernel'");
+	vip("sync");
+	expect_quiet(0);
+	assert_int_equal(vip("status"), 0);
+}
+
 int netns_sync_tests(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
@@ -323,6 +341,7 @@ int netns_sync_tests(void)
 		test(each_is_asked_once),
 		test(it_claims_and_releases),
 		test(it_completes_what_is_missing),
+		test(it_mends_a_sealed_vip),
 		test(what_changes_meanwhile_is_not_done),
 		test(majorities),
 		test(fellows_that_are_not_told),

@@ -283,6 +283,31 @@ static void a_useless_ipv6_address_is_put_there_anew(void **state)
 	plan_free(&plan);
 }
 
+/* It stands, but hears nothing: put there anew, unless the link's routes would go with it. */
+static void a_sealed_address_is_put_there_anew(void **state)
+{
+	struct vip vips[] = { VIP("10.0.0.250", 32) };
+	struct master master = { .name = "m", .vips = vips, .vip_count = 1 };
+	struct config config = CONFIG(&master);
+	struct address addresses[] = { ADDRESS("10.0.0.1", 24, ETH0, 0),
+				       ADDRESS("10.0.0.250", 24, ETH0, 0),
+				       ADDRESS("10.0.0.250", 32, ETH0, 0) };
+	struct link links[] = { LINK(ETH0, "eth0", UP) };
+	struct facts facts = FACTS(0);
+	struct truth truth = plan_truth("10.0.0.2", "10.0.0.1");
+	struct plan plan;
+
+	(void)state;
+	addresses[1].sealed = addresses[2].sealed = true;
+	expect_plan(&config, &truth, &facts, &plan, "delete 10.0.0.250/24 eth0",
+		    "delete 10.0.0.250/32 eth0", "add 10.0.0.250/32 eth0",
+		    "announce 10.0.0.250/32 eth0");
+	plan_free(&plan);
+	links[0].only_vips = links[0].default_route = true;
+	expect_plan(&config, &truth, &facts, &plan, "announce 10.0.0.250/32 eth0");
+	plan_free(&plan);
+}
+
 static void memory_can_run_out(void **state)
 {
 	struct vip vips[] = { VIP("10.0.0.250", 32), VIP("10.0.0.251", 32) };
@@ -312,6 +337,7 @@ int unit_claim_tests(void)
 		cmocka_unit_test(a_person_is_obeyed),
 		cmocka_unit_test(several_vips_come_one_after_the_other),
 		cmocka_unit_test(a_useless_ipv6_address_is_put_there_anew),
+		cmocka_unit_test(a_sealed_address_is_put_there_anew),
 		cmocka_unit_test_teardown(memory_can_run_out, fault_clear),
 	};
 

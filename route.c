@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The routes that hang on addresses: the local one, by which an address takes packets in,
+ * and the default routes of links.  It takes local routes away and makes none.
+ */
+#include "vip.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <string.h>
+
+/* Local routes --------------------------------------------------------- */
+
+/* About the route to an address on its link; the table goes as an attribute, which takes any. */
+static struct nl_msg *ask_about(int type, const struct address *a, uint32_t table)
+{
+	struct rtmsg fixed = {
+		.rtm_family = (unsigned char)a->ip.family,
+		.rtm_dst_len = (unsigned char)ip_bits(&a->ip),
+		.rtm_scope = type == RTM_DELROUTE ? RT_SCOPE_NOWHERE : 0,	/* any */
+		.rtm_type = type == RTM_DELROUTE ? RTN_LOCAL : 0,
+	};
+	struct nl_msg *msg = netlink_question(type, 0, &fixed, sizeof(fixed));
+
+	if (msg == NULL)
+		return NULL;
+	if (nla_put(msg, RTA_DST, (int)ip_bits(&a->ip) / 8, a->ip.bytes) == 0 &&
+	    nla_put_u32(msg, RTA_OIF, a->ifindex) == 0 &&
+	    (type != RTM_DELROUTE || nla_put_u32(msg, RTA_TABLE, table) == 0))
+		return msg;
+	nlmsg_free(msg);
+	return NULL;
+}
+
+static int take_from(struct netlink *netlink, const struct address *a, uint32_t table)
+{
+	CLEANUP(netlink_free_message) struct nl_msg *msg = ask_about(RTM_DELROUTE, a, table);
+
+	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, NULL, NULL);
+}
+
+/* The local routes to an address, in whichever table. */
+struct search {
+	const struct address *address;
+	bool found;			/* on any link */
+	uint32_t table;			/* of the one on the address's link; 0: none */
+};
+
+static int match_route(void *arg, struct nlmsghdr *message)
+{
+	struct search *s = arg;
+	const struct ip *ip = &s->address->ip;
+	struct nlattr *tb[RTA_MAX + 1];
+	struct rtmsg *fixed;
+
+	if (message == NULL) {
+		s->found = false;
+		s->table = 0;
+		return 0;
+	}
+	fixed = nlmsg_data(message);
+	if (message->nlmsg_type != RTM_NEWROUTE || fixed->rtm_type != RTN_LOCAL ||
+	    fixed->rtm_dst_len != ip_bits(ip) || fixed->rtm_family != ip->family ||
+	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 || tb[RTA_DST] == NULL ||
+	    nla_len(tb[RTA_DST]) != (int)ip_bits(ip) / 8 ||
+	    memcmp(nla_data(tb[RTA_DST]), ip->bytes, ip_bits(ip) / 8) != 0)
+		return 0;
+	s->found = true;
+	if (tb[RTA_OIF] != NULL && nla_get_u32(tb[RTA_OIF]) == s->address->ifindex)
+		s->table = tb[RTA_TABLE] != NULL ? nla_get_u32(tb[RTA_TABLE]) : fixed->rtm_table;
+	return 0;
+}
+
+/* All routes of the family are read, so only where the short way has not led anywhere. */
+static int search_tables(struct netlink *netlink, struct search *search)
+{
+	struct rtmsg fixed = { .rtm_family = (unsigned char)search->address->ip.family };
+	CLEANUP(netlink_free_message) struct nl_msg *msg =
+		netlink_question(RTM_GETROUTE, NLM_F_DUMP, &fixed, sizeof(fixed));
+
+	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, match_route, search);
+}
+
+/* A link that belongs to a VRF has its local routes in the table of that (l3mdev_fib_table()). */
+int route_seal(struct netlink *netlink, const struct address *address)
+{
+	struct search search = { .address = address };
+	int err = take_from(netlink, address, RT_TABLE_LOCAL);
+
+	if (err != -ESRCH)
+		return err;
+	err = search_tables(netlink, &search);
+	if (err == 0 && search.table != 0)
+		err = take_from(netlink, address, search.table);
+	return err == -ESRCH ? 0 : err;
+}
+
+static int read_type(void *arg, struct nlmsghdr *message)
+{
+	if (message != NULL && message->nlmsg_type == RTM_NEWROUTE)
+		*(unsigned char *)arg = ((struct rtmsg *)nlmsg_data(message))->rtm_type;
+	return 0;
+}
+
+/* The route that a packet would take is one look; rules and VRFs may lead it astray. */
+int route_is_sealed(struct netlink *netlink, const struct address *address, bool *sealed)
+{
+	CLEANUP(netlink_free_message) struct nl_msg *msg = ask_about(RTM_GETROUTE, address, 0);
+	struct search search = { .address = address };
+	unsigned char type = RTN_UNSPEC;
+	int err;
+
+	if (msg == NULL)
+		return -ENOMEM;
+	if (netlink_ask(netlink, msg, read_type, &type) == 0 && type == RTN_LOCAL) {
+		*sealed = false;
+		return 0;
+	}
+	err = search_tables(netlink, &search);
+	if (err == 0)
+		*sealed = !search.found;
+	return err;
+}
+
+/* Default routes ------------------------------------------------------- */
+
+struct links {
+	struct link *items;
+	size_t count;
+};
+
+static void mark_link(struct links *links, unsigned ifindex)
+{
+	for (size_t i = 0; i < links->count; i++)
+		if (links->items[i].ifindex == ifindex)
+			links->items[i].default_route = true;
+}
+
+static int read_route(void *arg, struct nlmsghdr *message)
+{
+	struct links *links = arg;
+	struct rtmsg *fixed;
+	struct nlattr *tb[RTA_MAX + 1];
+
+	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
+		return 0;
+	fixed = nlmsg_data(message);
+	if (fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST ||
+	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
+		return 0;
+	if (tb[RTA_OIF] != NULL)
+		mark_link(links, nla_get_u32(tb[RTA_OIF]));
+	if (tb[RTA_MULTIPATH] != NULL) {
+		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
+		int left = nla_len(tb[RTA_MULTIPATH]);
+
+		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+			mark_link(links, (unsigned)hop->rtnh_ifindex);
+	}
+	return 0;
+}
+
+int route_find_defaults(struct netlink *netlink, struct link *links, size_t count)
+{
+	struct rtmsg fixed = { .rtm_family = AF_INET };
+	struct links marked = { .items = links, .count = count };
+	CLEANUP(netlink_free_message) struct nl_msg *msg =
+		netlink_question(RTM_GETROUTE, NLM_F_DUMP, &fixed, sizeof(fixed));
+
+	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, &marked);
+}
