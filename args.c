@@ -12,6 +12,7 @@
 enum {
 	OPTION_ANNOUNCE = 256,
 	OPTION_JSON,
+	OPTION_SERVE,
 	ANY_NUMBER = 1000,
 };
 
@@ -33,6 +34,7 @@ static int parse_options(int argc, char *argv[], const char *letters, struct arg
 	static const struct option options[] = {
 		{ "announce", no_argument, NULL, OPTION_ANNOUNCE },
 		{ "json", no_argument, NULL, OPTION_JSON },
+		{ "serve", no_argument, NULL, OPTION_SERVE },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -49,6 +51,9 @@ static int parse_options(int argc, char *argv[], const char *letters, struct arg
 			break;
 		case OPTION_JSON:
 			args->json = true;
+			break;
+		case OPTION_SERVE:
+			args->face = FACE_SERVE;
 			break;
 		case 'n':
 			args->dry_run = true;
@@ -82,13 +87,22 @@ static int refuse_stray_options(const struct args *args, struct why *why)
 	return 0;
 }
 
+static int refuse_company(struct why *why)
+{
+	return why_set(why, -EINVAL, "--serve goes alone; see --help");
+}
+
 static int parse_command(const struct command *command, struct args *args, struct why *why)
 {
 	int words_min = command->words_max == 1 ? 1 : 0;
 
+	if (args->face == FACE_SERVE)
+		return refuse_company(why);
 	args->face = command->face;
 	if (parse_options(args->argc, args->argv, "nhV", args, why) < 0)
 		return -EINVAL;
+	if (args->face == FACE_SERVE)
+		return refuse_company(why);
 	if (args->help || args->version)
 		return 0;
 	if (args->argc < words_min || args->argc > command->words_max)
@@ -113,7 +127,10 @@ int args_parse(int argc, char *argv[], struct args *args, struct why *why)
 					*args = parsed;
 				return err;
 			}
-	if (err == 0 && parsed.argc > 0 && !parsed.help && !parsed.version) {
+	if (err == 0 && parsed.face == FACE_SERVE && !parsed.help && !parsed.version) {
+		if (parsed.argc > 0 || parsed.dry_run || parsed.announce || parsed.json)
+			err = refuse_company(why);
+	} else if (err == 0 && parsed.argc > 0 && !parsed.help && !parsed.version) {
 		err = event_parse(parsed.argc, parsed.argv, &parsed.event, why);
 		if (err == 0)
 			err = refuse_stray_options(&parsed, why);

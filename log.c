@@ -21,6 +21,7 @@
 #define LOG_SOCKET "/dev/log"
 
 static bool to_terminal;
+static char caller[128];
 
 /* Copies what is printable; the rest becomes \xNN. */
 static void escape(char *out, size_t size, const char *text)
@@ -91,6 +92,11 @@ void log_to_terminal(void)
 	to_terminal = !stderr_is_the_journal();
 }
 
+void log_caller(const char *who)
+{
+	snprintf(caller, sizeof(caller), "; for %s", who);
+}
+
 static int send_to_syslog(int priority, const char *text)
 {
 	static const struct sockaddr_un address = {
@@ -127,9 +133,10 @@ void log_send(int priority, const char *text)
 {
 	int saved = errno;
 	struct pollfd terminal = { .fd = STDERR_FILENO, .events = POLLOUT };
-	char safe[1536];
+	char safe[1536 + sizeof(caller)];
 
-	escape(safe, sizeof(safe), text);
+	escape(safe, 1536, text);
+	strcat(safe, caller);
 	/* both may lead to one journal, and it may hang */
 	if ((send_to_syslog(priority, safe) < 0 || to_terminal) &&
 	    poll(&terminal, 1, 0) > 0 && (terminal.revents & POLLOUT) != 0)

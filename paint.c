@@ -10,12 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool has_colour(void)
+static bool use_colour;
+
+void paint_use_colour(void)
+{
+	use_colour = true;
+}
+
+bool paint_has_colour(void)
 {
 	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
-	return (no == NULL || *no == '\0') && term != NULL && strcmp(term, "dumb") != 0 &&
-		isatty(STDOUT_FILENO);
+	return use_colour || ((no == NULL || *no == '\0') && term != NULL && strcmp(term, "dumb") != 0 &&
+		isatty(STDOUT_FILENO));
 }
 
 void paint_word(enum colour colour, int width, const char *word)
@@ -27,7 +34,7 @@ void paint_word(enum colour colour, int width, const char *word)
 	};
 	int padding = width - (int)strlen(word);
 
-	if (colour != COLOUR_NONE && has_colour())
+	if (colour != COLOUR_NONE && paint_has_colour())
 		printf("\033[%sm%s\033[0m", codes[colour], word);
 	else
 		printf("%s", word);

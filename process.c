@@ -73,15 +73,15 @@ static void read_unit(pid_t pid, char *unit, size_t size)
 }
 
 /* From the file alone: a directory service may not answer just now. */
-static void name_user(struct process *p)
+void process_name_user(uid_t uid, char user[USER_SIZE])
 {
 	FILE *passwd = fopen("/etc/passwd", "re");
 	const struct passwd *entry;
 
-	snprintf(p->user, sizeof(p->user), "uid %u", (unsigned)p->uid);
+	snprintf(user, USER_SIZE, "uid %u", (unsigned)uid);
 	while (passwd != NULL && (entry = fgetpwent(passwd)) != NULL)
-		if (entry->pw_uid == p->uid) {
-			snprintf(p->user, sizeof(p->user), "%s", entry->pw_name);
+		if (entry->pw_uid == uid) {
+			snprintf(user, USER_SIZE, "%s", entry->pw_name);
 			break;
 		}
 	if (passwd != NULL)
@@ -122,7 +122,7 @@ int process_read(pid_t pid, struct process *process)
 	p.no_new_privs = hex_line(text, "NoNewPrivs:") != 0;
 	p.foreign_user_ns = !in_our(p.pid, "user");
 	read_unit(p.pid, p.unit, sizeof(p.unit));
-	name_user(&p);
+	process_name_user(p.uid, p.user);
 	*process = p;
 	return 0;
 }

@@ -6,10 +6,12 @@
  */
 #include "vip.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -34,6 +36,7 @@ static const char usage[] =
 	"       sentinel-vip check [MASTER...]\n"
 	"       sentinel-vip [-n] claim MASTER\n"
 	"       sentinel-vip [-n] release MASTER\n"
+	"       sentinel-vip --serve\n"
 	"       sentinel-vip --help | --version\n";
 
 static const char help[] =
@@ -52,6 +55,8 @@ static const char help[] =
 	"  -n, --dry-run       print what would be done and change nothing\n"
 	"      --announce      with sync: announce again what stands already\n"
 	"      --json          with status: the same facts as JSON\n"
+	"      --serve         obeys one request from a connection on standard input: for\n"
+	"                      sentinel-vip.socket, the relay\n"
 	"  -h, --help          this text\n"
 	"  -V, --version       the version\n"
 	"\n"
@@ -127,10 +132,10 @@ static enum verdict run_one(const struct args *args, const struct config *config
 	return run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
 }
 
-static enum verdict run_many(const struct args *args, const struct config *config)
+static enum verdict run_many(const struct args *args, const struct config *config, bool person)
 {
 	struct sync_options options = { .announce = args->announce, .dry_run = args->dry_run,
-					.person = isatty(STDERR_FILENO) };
+					.person = person };
 	enum verdict verdict = VERDICT_PERMANENT;
 	size_t count;
 	const struct master **masters = find_masters(args, config, &count);
@@ -145,6 +150,98 @@ static enum verdict run_many(const struct args *args, const struct config *confi
 		verdict = check_masters(config, config->path, masters, count);
 	free(masters);
 	return verdict;
+}
+
+/* What the relay takes: the rest is for who has the rights. */
+static bool is_for_relay(const struct args *args)
+{
+	return !args->help && !args->version && !args->dry_run &&
+		((args->face == FACE_EVENT && args->argc > 0) || args->face == FACE_SYNC ||
+		 args->face == FACE_STATUS);
+}
+
+/* Everything but the relay: what the words ask for, done in this process. */
+static enum verdict obey(const struct args *args, const char *path, bool person, double begun_ms)
+{
+	CLEANUP(config_free) struct config config = { 0 };
+	struct why why, advice = { "" };
+	int err;
+
+	if (args->face != FACE_EVENT || person)
+		log_to_terminal();
+	err = config_read(path, &config, &why);
+	if (err < 0 && args->face == FACE_CHECK)
+		return check_refused(&why);
+	if (err == -EACCES && is_for_relay(args))
+		relay_advise(&advice);
+	if (err < 0 && advice.text[0] != '\0')
+		why_set(&why, err, "%s; %s", why.text, advice.text);
+	if (err < 0) {
+		complain(&why);
+		return VERDICT_PERMANENT;
+	}
+	if (args->face == FACE_EVENT || args->face == FACE_CLAIM || args->face == FACE_RELEASE)
+		return run_one(args, &config, begun_ms);
+	return run_many(args, &config, person);
+}
+
+/* The relay ------------------------------------------------------------ */
+
+/*
+ * Has the words obeyed by a process with more rights.  False when there is none: then what
+ * cannot be done here says so itself.
+ */
+static bool hand_over(const struct args *args, int argc, char *argv[], enum verdict *verdict)
+{
+	unsigned flags = (isatty(STDERR_FILENO) ? RELAY_PERSON : 0) |
+		(paint_has_colour() ? RELAY_COLOUR : 0);
+	struct why why;
+	int err = relay_ask(argc - 1, argv + 1, flags, verdict, &why);
+
+	if (err == -ENOENT || err == -EACCES)
+		return false;
+	if (err == 0)
+		return true;
+	complain(&why);
+	/* how far it came is not known, nor whether a Sentinel could be asked */
+	*verdict = args->face == FACE_SYNC && err != -E2BIG ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
+	return true;
+}
+
+static int parse_request(struct request *request, struct args *args, struct why *why)
+{
+	int err = serve_receive(STDIN_FILENO, request, why);
+
+	if (err == 0)
+		err = args_parse(request->argc, request->argv, args, why);
+	if (err == 0 && !is_for_relay(args))
+		return why_set(why, -EPERM, "the relay takes Sentinel's call, sync and status only");
+	return err;
+}
+
+/* The other end: one request, answered first and announced to the end then. */
+static int serve(double begun_ms)
+{
+	struct request request;
+	struct session session;
+	enum verdict verdict;
+	struct args args;
+	struct why why;
+	int err = parse_request(&request, &args, &why);
+
+	if (err == 0)
+		err = serve_begin(STDIN_FILENO, &session, &why);
+	if (err < 0) {
+		complain(&why);
+		serve_refuse(STDIN_FILENO, &why);
+		return statuses[VERDICT_PERMANENT];
+	}
+	if ((request.packet.head.value & RELAY_COLOUR) != 0)
+		paint_use_colour();
+	verdict = obey(&args, CONFIG_PATH, (request.packet.head.value & RELAY_PERSON) != 0, begun_ms);
+	serve_end(&session, verdict);
+	serve_wait();
+	return statuses[VERDICT_AGREES];
 }
 
 /* A descriptor of ours must never become the 0, 1 or 2 that others write to. */
@@ -164,9 +261,9 @@ static int print(const char *first, const char *second)
 
 int main(int argc, char *argv[])
 {
-	CLEANUP(config_free) struct config config = { 0 };
 	const char *path = secure_getenv("SENTINEL_VIP_CONFIG");
 	double begun_ms = clock_ms();
+	enum verdict verdict;
 	struct args args;
 	struct why why;
 
@@ -186,15 +283,12 @@ int main(int argc, char *argv[])
 		fputs(usage, stderr);
 		return statuses[VERDICT_PERMANENT];
 	}
-	if (args.face != FACE_EVENT || isatty(STDERR_FILENO))
-		log_to_terminal();
-	if (config_read(path != NULL && *path != '\0' ? path : CONFIG_PATH, &config, &why) < 0) {
-		if (args.face == FACE_CHECK)
-			return statuses[check_refused(&why)];
-		complain(&why);
-		return statuses[VERDICT_PERMANENT];
-	}
-	if (args.face == FACE_EVENT || args.face == FACE_CLAIM || args.face == FACE_RELEASE)
-		return statuses[run_one(&args, &config, begun_ms)];
-	return statuses[run_many(&args, &config)];
+	if (args.face == FACE_SERVE)
+		return serve(begun_ms);
+	if (path == NULL || *path == '\0')
+		path = CONFIG_PATH;
+	if (is_for_relay(&args) && strcmp(path, CONFIG_PATH) == 0 && relay_is_needed() &&
+	    hand_over(&args, argc, argv, &verdict))
+		return statuses[verdict];
+	return statuses[obey(&args, path, isatty(STDERR_FILENO), begun_ms)];
 }

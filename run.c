@@ -387,6 +387,18 @@ bool run_may_be_replayed(const struct run *run, int err)
 				 err == -ETIMEDOUT || err == -EHOSTUNREACH || err == -ESTALE);
 }
 
+/* Where this process may not, another could for Sentinel's calls and for sync. */
+static void advise(struct line *line)
+{
+	struct why why;
+
+	if (!relay_is_needed())
+		return;
+	relay_advise(&why);
+	if (why.text[0] != '\0')
+		line_add(line, "; %s", why.text);
+}
+
 void run_report(const struct run *run, int err)
 {
 	const struct outcome *o = &run->outcome;
@@ -402,6 +414,8 @@ void run_report(const struct run *run, int err)
 			 run->why.text);
 		if (o->done.length > 0)
 			line_add(&line, "; before that: %s", o->done.text);
+		if (err == -EPERM || err == -EACCES || err == -EAFNOSUPPORT)
+			advise(&line);
 	} else {
 		line_add(&line, "%s", o->done.length > 0 ? o->done.text : "nothing to do");
 	}

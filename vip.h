@@ -37,6 +37,13 @@ enum {
 	LAPS_MAX = 16,		/* steps of a run that are timed */
 };
 
+/* What came of a run; the order is that of getting worse. */
+enum verdict {
+	VERDICT_AGREES,		/* this host is as it should be */
+	VERDICT_TRANSIENT,	/* it may be later; try again */
+	VERDICT_PERMANENT,	/* it will not be until somebody mends something */
+};
+
 /* Floor 0: log.c ------------------------------------------------------- */
 
 /* Why something was refused or failed: one line for a person, no newline. */
@@ -68,6 +75,8 @@ void line_add(struct line *line, const char *format, ...) PRINTF(2, 3);
  */
 void log_send(int priority, const char *text);
 void log_to_terminal(void);
+/* On whose behalf this process works: every line ends with it from now on. */
+void log_caller(const char *caller);
 
 /* Milliseconds of CLOCK_MONOTONIC, with their fraction. */
 double clock_ms(void);
@@ -86,6 +95,9 @@ void fd_close(int *fd);
  */
 enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_BOLD };
 
+/* Whether there is colour, and that there is some although stdout is no terminal. */
+bool paint_has_colour(void);
+void paint_use_colour(void);
 /* A word, padded with spaces to `width` columns. */
 void paint_word(enum colour colour, int width, const char *word);
 /* "  label   text": one line, its control characters escaped, indented by `indent`. */
@@ -197,7 +209,9 @@ bool master_name_ok(const char *name);
 
 /* Floor 2: args.c ------------------------------------------------------ */
 
-enum face { FACE_EVENT, FACE_SYNC, FACE_STATUS, FACE_CHECK, FACE_CLAIM, FACE_RELEASE };
+enum face {
+	FACE_EVENT, FACE_SYNC, FACE_STATUS, FACE_CHECK, FACE_CLAIM, FACE_RELEASE, FACE_SERVE,
+};
 
 /* What the program was called as. */
 struct args {
@@ -316,6 +330,10 @@ struct process {
 	char user[64];		/* of /etc/passwd, or "uid 101" */
 };
 
+enum { USER_SIZE = sizeof(((struct process *)0)->user) };
+/* The user's name as above. */
+void process_name_user(uid_t uid, char user[USER_SIZE]);
+
 /* `pid` 0 is this process.  -errno when it is gone or hidden. */
 int process_read(pid_t pid, struct process *process);
 /* The Sentinel of this network namespace that listens there; pid 0 when none is seen. */
@@ -369,6 +387,103 @@ uint64_t lock_raise(const struct lock *lock);
  */
 int lock_watch(const char *master);
 void lock_drain(int watch);
+
+/* Floor 1: relay.c ----------------------------------------------------- */
+
+/* Where sentinel-vip.socket listens. */
+#define RELAY_PATH "/run/sentinel-vip.socket"
+
+enum {
+	RELAY_WORDS_MAX = 256,
+	RELAY_TEXT_MAX = 16384,	/* bytes; 200 names of masters */
+};
+
+enum relay_kind {
+	RELAY_REQUEST = 'q',	/* text: the words, each ended by NUL; value: what follows */
+	RELAY_TAKEN = 't',	/* somebody has begun with it */
+	RELAY_OUT = 'o',	/* text for stdout */
+	RELAY_ERR = 'e',	/* text for stderr */
+	RELAY_VERDICT = 'v',	/* value: an enum verdict; the last one */
+};
+
+/* What the asking end is. */
+enum {
+	RELAY_PERSON = 1,	/* stderr is a terminal */
+	RELAY_COLOUR = 2,	/* paint_has_colour() */
+};
+
+/* Before each packet.  All versions begin with these five bytes. */
+struct relay_head {
+	char magic[4];
+	uint8_t version;
+	uint8_t kind;
+	uint8_t value;
+	uint8_t zero;
+};
+
+/* One packet; `size` is of the text. */
+struct relay_packet {
+	struct relay_head head;
+	size_t size;
+	char text[RELAY_TEXT_MAX];
+};
+
+void relay_head(enum relay_kind kind, unsigned value, struct relay_head *head);
+/* -EPROTO when it does not come from this program, in this version. */
+int relay_check(const struct relay_head *head, size_t size, struct why *why);
+/* The words as a request; -E2BIG.  Pure, as is the next one. */
+int relay_pack(int argc, char *const argv[], unsigned flags, struct relay_packet *packet);
+/* The words of a request, NULL at the end; they point into it.  -EPROTO, -E2BIG. */
+int relay_unpack(struct relay_packet *packet, int *argc, char *argv[RELAY_WORDS_MAX + 1],
+		 struct why *why);
+/*
+ * One packet, without waiting: its size on the wire, 0 at the end, -EAGAIN when there is none,
+ * -EPROTO when it is too short or too long, another -errno.
+ */
+ssize_t relay_receive(int fd, struct relay_packet *packet);
+int relay_send(int fd, const struct relay_packet *packet);
+
+/*
+ * Whether this process may not change the network: it lacks a capability, or its sandbox a
+ * family of sockets.  Less than a microsecond where it may.
+ */
+bool relay_is_needed(void);
+/*
+ * Has the words obeyed at the other end and passes on what is printed there; 20 s at
+ * most.  -ENOENT when nobody is there and -EACCES when this user may not ask: nobody
+ * has seen the words then.  After another -errno somebody may have.
+ */
+int relay_ask(int argc, char *const argv[], unsigned flags, enum verdict *verdict,
+	      struct why *why);
+/* What is to be done so that relay_ask() is heard; empty when it would be. */
+void relay_advise(struct why *why);
+
+/* Floor 2: serve.c ----------------------------------------------------- */
+
+struct request {
+	int argc;
+	char *argv[RELAY_WORDS_MAX + 2];	/* as of main(); points into the packet */
+	struct relay_packet packet;
+};
+
+/* Who waits for the answer, and what the process itself had as stdout and stderr. */
+struct session {
+	int fd, out, err;
+};
+
+/*
+ * The request from a connection, and who sent it to log_caller(); 3 s at most.  -EACCES when
+ * who asks is neither root nor in the socket's group; -errno.
+ */
+int serve_receive(int fd, struct request *request, struct why *why);
+/* From here on what is printed is kept for the asking end, which is told that we begin. */
+int serve_begin(int fd, struct session *session, struct why *why);
+/* Sends it, and the verdict, and ends the connection. */
+void serve_end(struct session *session, enum verdict verdict);
+/* Instead of these two. */
+void serve_refuse(int fd, const struct why *why);
+/* Until all children of this process have ended. */
+void serve_wait(void);
 
 /* Floor 1: sentinel.c -------------------------------------------------- */
 
@@ -933,12 +1048,6 @@ int run_print(const struct run *run);
 void run_report(const struct run *run, int err);
 
 /* Floor 6: sync.c ------------------------------------------------------ */
-
-enum verdict {
-	VERDICT_AGREES,		/* this host is as it should be */
-	VERDICT_TRANSIENT,	/* it may be later; try again */
-	VERDICT_PERMANENT,	/* it will not be until somebody mends something */
-};
 
 struct sync_options {
 	bool announce;		/* announce again what stands already */

@@ -236,7 +236,7 @@ version() {
 }
 
 lint() {
-	local said
+	local said unit
 
 	if command -v mandoc >/dev/null; then
 		mandoc -Tlint -W warning "$man8" "$man5" >&2 || differs "mandoc finds fault with the man pages"
@@ -244,13 +244,14 @@ lint() {
 		echo "check-docs: mandoc is not installed: the man pages are not linted"
 	fi
 	if command -v systemd-analyze >/dev/null; then
-		sed "s|^ExecStart=[^ ]*|ExecStart=$program|" packaging/systemd/sentinel-vip-sync.service \
-			>"$scratch/sentinel-vip-sync.service"
-		cp packaging/systemd/sentinel-vip-sync.timer "$scratch/"
+		for unit in packaging/systemd/*; do
+			sed -E "s#^ExecStart=[^ ]*#ExecStart=$program#" "$unit" >"$scratch/$(basename "$unit")"
+		done
+		cp "$scratch/sentinel-vip@.service" "$scratch/sentinel-vip@1.service"
 		# it says of what it does not understand that it ignores it, and ends with 0
-		said=$(systemd-analyze verify --man=no "$scratch"/sentinel-vip-sync.{service,timer} 2>&1) ||
+		said=$(systemd-analyze verify --man=no "$scratch"/sentinel-vip{.socket,@1.service,-sync.service,-sync.timer} 2>&1) ||
 			differs "systemd-analyze finds fault with the units"
-		said=$(grep sentinel-vip-sync <<<"$said") && differs "systemd-analyze: $said"
+		said=$(grep sentinel-vip <<<"$said") && differs "systemd-analyze: $said"
 	fi
 }
 

@@ -27,7 +27,7 @@ _sentinel_vip() {
 
 	case $command in
 	'')
-		options='-n --dry-run -h --help -V --version'
+		options='-n --dry-run --serve -h --help -V --version'
 		words='sync claim release status check'
 		;;
 	sync)
