@@ -225,7 +225,7 @@ static int serve(double begun_ms)
 	struct request request;
 	struct session session;
 	enum verdict verdict;
-	struct args args;
+	struct args args = { 0 };
 	struct why why;
 	int err = parse_request(&request, &args, &why);
 
