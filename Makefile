@@ -31,7 +31,7 @@ O = build
 PROGRAM = sentinel-vip
 
 SOURCES = log.c ip.c event.c args.c config.c keys.c child.c resolve.c lock.c relay.c serve.c sentinel.c netlink.c vip.c route.c facts.c \
-	tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c run.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
+	tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c hook.c run.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
 	file.c process.c check.c check-host.c check-link.c check-process.c check-redis.c check-sentinel.c check-systemd.c \
 	reconfig.c
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)
@@ -228,7 +228,8 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/*.sh tests/demo packaging/completion/*.bash packaging/setup/*
+	shellcheck .ci/run tests/*.sh tests/demo $(filter-out %.md,$(wildcard examples/hooks/*)) \
+		packaging/completion/*.bash packaging/setup/*
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)

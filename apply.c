@@ -258,6 +258,7 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
 	};
+	const char *hook = plan->decision == PLAN_CLAIM ? master->after_claim : master->after_release;
 	char text[IP_TEXT_SIZE];
 
 	printf("%s: %s%s%s%s\n", master->name, plan->decision == PLAN_CLAIM ? "claim" : "release",
@@ -275,6 +276,12 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 		printf("  would close the TCP connections of what is deleted\n");
 	if (plan->step_count == 0)
 		printf("  nothing to do\n");
+	for (size_t i = 0; hook != NULL && i < plan->step_count; i++) {
+		if (plan->steps[i].kind != (plan->decision == PLAN_CLAIM ? STEP_ADD : STEP_DELETE))
+			continue;
+		printf("  would run %s\n", hook);
+		break;
+	}
 	if (fflush(stdout) < 0)
 		return -errno;
 	return ferror(stdout) ? -EIO : 0;

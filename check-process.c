@@ -191,6 +191,35 @@ static void check_executable(const struct process *p, const char *program, struc
 	}
 }
 
+/* Nobody needs it for a failover, so that it is a warning at most. */
+static void check_hook(const struct process *p, const char *key, const char *path,
+		       struct report *report)
+{
+	char seen[PATH_MAX];
+	struct statvfs fs;
+	struct stat st;
+
+	if (path == NULL)
+		return;
+	process_path(p, path, seen);
+	if (stat(seen, &st) < 0 || statvfs(seen, &fs) < 0) {
+		report_add(report, LEVEL_WARNING, "hook", "Sentinel does not see %s = %s: %s", key, path,
+			   strerror(errno));
+		report_remedy(report, "put it there, or write %s = none", key);
+	} else if ((fs.f_flag & ST_NOEXEC) != 0) {
+		report_add(report, LEVEL_WARNING, "hook",
+			   "Sentinel may not execute %s = %s: it lies on a noexec mount there", key, path);
+		report_remedy(report, "in Sentinel's unit: [Service] ExecPaths=%s, and the programs that "
+			      "it needs", path);
+	} else if ((st.st_mode & 0111) == 0 || !process_may(p, &st, 1)) {	/* root needs one, too */
+		report_add(report, LEVEL_WARNING, "hook", "Sentinel's user, %s, may not execute %s = %s",
+			   p->user, key, path);
+		report_remedy(report, "chmod 755 %s", path);
+	} else {
+		report_add(report, LEVEL_OK, "hook", "its user, %s, can run %s = %s", p->user, key, path);
+	}
+}
+
 /* The lock ------------------------------------------------------------- */
 
 static const char *why_no_lock(const struct process *p)
@@ -246,6 +275,8 @@ static void check_process(const struct master *master, const char *program, cons
 	check_readable(process, "configuration", config_path, report);
 	if (master->auth_path != NULL)
 		check_readable(process, "password", master->auth_path, report);
+	check_hook(process, "after-claim", master->after_claim, report);
+	check_hook(process, "after-release", master->after_release, report);
 	check_lock(process, report);
 }
 

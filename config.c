@@ -272,6 +272,17 @@ static int parse(struct parser *p)
 	return p->failed_line == 0 ? 0 : -EINVAL;
 }
 
+int config_writers(const char *path, const struct stat *st, struct why *why)
+{
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return why_set(why, -EPERM, "%s belongs to uid %u, who could change it: chown root %s",
+			       path, (unsigned)st->st_uid, path);
+	if ((st->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		return why_set(why, -EPERM, "%s can be written by others than its owner: chmod go-w %s",
+			       path, path);
+	return 0;
+}
+
 int config_text(const char *path, bool private, char **text, struct why *why)
 {
 	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -288,12 +299,8 @@ int config_text(const char *path, bool private, char **text, struct why *why)
 		return why_set(why, -errno, "%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return why_set(why, -EINVAL, "%s is not a regular file", path);
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return why_set(why, -EPERM, "%s belongs to uid %u, who could change it: chown root %s",
-			       path, (unsigned)st.st_uid, path);
-	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return why_set(why, -EPERM, "%s can be written by others than its owner: chmod go-w %s",
-			       path, path);
+	if (config_writers(path, &st, why) < 0)
+		return -EPERM;
 	if (private && (st.st_mode & S_IROTH) != 0)
 		return why_set(why, -EPERM, "%s can be read by everybody: chmod o-r %s", path, path);
 	if (st.st_size > FILE_MAX)

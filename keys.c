@@ -257,6 +257,42 @@ static int key_fence(struct master *m, const char *value, struct why *why)
 	return 0;
 }
 
+/*
+ * A program that is executed for what is written here.  One that is missing or cannot be
+ * executed holds no failover up; one that others could have written is refused like this file.
+ */
+static int hook(char **where, const char *name, const char *value, struct why *why)
+{
+	struct why refused;
+	struct stat st;
+
+	if (strcmp(value, "none") == 0) {
+		free(*where);
+		*where = NULL;
+		return 0;
+	}
+	if (value[0] != '/')
+		return refuse(why, "%s = %.60s: expected the absolute path of a program, or none", name,
+			      value);
+	if (stat(value, &st) == 0) {
+		if (!S_ISREG(st.st_mode))
+			return refuse(why, "%s = %s is not a regular file", name, value);
+		if (config_writers(value, &st, &refused) < 0)
+			return refuse(why, "%s = %s", name, refused.text);
+	}
+	return set_text(where, value, why);
+}
+
+static int key_after_claim(struct master *m, const char *value, struct why *why)
+{
+	return hook(&m->after_claim, "after-claim", value, why);
+}
+
+static int key_after_release(struct master *m, const char *value, struct why *why)
+{
+	return hook(&m->after_release, "after-release", value, why);
+}
+
 static const struct key {
 	const char *name;
 	bool in_section_only;
@@ -272,6 +308,8 @@ static const struct key {
 	{ "verify", false, false, key_verify },
 	{ "fence", false, false, key_fence },
 	{ "kill-connections", false, false, key_kill_connections },
+	{ "after-claim", false, false, key_after_claim },
+	{ "after-release", false, false, key_after_release },
 };
 
 enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
@@ -312,7 +350,8 @@ void keys_default(struct master *master)
 
 bool keys_inherit(struct master *master)
 {
-	char **owned[] = { &master->self, &master->user, &master->password, &master->auth_path };
+	char **owned[] = { &master->self, &master->user, &master->password, &master->auth_path,
+			   &master->after_claim, &master->after_release };
 	bool whole = true;
 
 	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
@@ -333,8 +372,11 @@ void keys_free(struct master *master)
 	free(master->password);
 	free(master->user);
 	free(master->auth_path);
+	free(master->after_claim);
+	free(master->after_release);
 	free(master->self);
 	free(master->vips);
 	master->password = master->user = master->auth_path = master->self = NULL;
+	master->after_claim = master->after_release = NULL;
 	master->vips = NULL;
 }

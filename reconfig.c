@@ -117,6 +117,7 @@ static enum verdict run_one(const struct args *args, const struct config *config
 	bool event = args->face == FACE_EVENT;
 	const struct master *master = find_master(config, event ? args->event.master : args->argv[0]);
 	CLEANUP(run_free) struct run run;
+	enum verdict verdict;
 	int err;
 
 	run_begin(&run, config, master);
@@ -127,9 +128,10 @@ static enum verdict run_one(const struct args *args, const struct config *config
 		run_by_hand(&run, args->face == FACE_CLAIM, args->dry_run);
 	if (err < 0 || !args->dry_run)
 		run_report(&run, err);
-	if (err == 0)
-		return VERDICT_AGREES;
-	return run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT : VERDICT_PERMANENT;
+	verdict = err == 0 ? VERDICT_AGREES : run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT :
+		VERDICT_PERMANENT;
+	run_hook(&run);
+	return verdict;
 }
 
 static enum verdict run_many(const struct args *args, const struct config *config, bool person)

@@ -112,6 +112,7 @@ static int make_plan(struct run *run)
 {
 	int err;
 
+	run_hook(run);	/* for a try that was overtaken when it had moved something already */
 	plan_free(&run->plan);
 	err = plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
 	run->planned = err == 0;
@@ -434,4 +435,20 @@ void run_report(const struct run *run, int err)
 		line_add(&line, "%s %.2f, ", o->laps[i].name, o->laps[i].ms);
 	line_add(&line, "in all %.2f ms)", clock_ms() - o->begun_ms);
 	log_send(priority, line.text);
+}
+
+void run_hook(const struct run *run)
+{
+	struct line because = reason(run), line = { 0 };
+	int err;
+
+	if (!run->applied)
+		return;
+	if (run->note.length > 0)
+		line_add(&because, "%s%s", because.length > 0 ? "; " : "", run->note.text);
+	err = hook_detach(run->master, &run->plan, &run->truth, because.text);
+	if (err == 0)
+		return;
+	line_add(&line, "%s: no hook was run: %s", run->master->name, strerror(-err));
+	log_send(LOG_WARNING, line.text);
 }

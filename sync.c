@@ -47,8 +47,11 @@ static enum verdict judge(const struct run *run, int err)
 
 static enum verdict finish(struct run *run, int err)
 {
+	enum verdict verdict = judge(run, err);
+
 	run_report(run, err);
-	return judge(run, err);
+	run_hook(run);
+	return verdict;
 }
 
 /*

@@ -241,6 +241,7 @@ struct master {
 	struct endpoint sentinel;	/* the one that is asked first */
 	char *user, *password;		/* for every Sentinel; NULL: none */
 	char *auth_path;		/* the file that they come from */
+	char *after_claim, *after_release;	/* hooks; NULL: none */
 	bool verify;			/* ask before following Sentinel's arguments */
 	bool kill_connections;		/* a release resets the VIP's TCP connections */
 	bool fence;			/* sync lets go of the VIP where no majority is heard */
@@ -276,6 +277,8 @@ bool config_is_self(const struct master *master, const char *host);
  * `private` that others cannot read either.  The caller frees *text.
  */
 int config_text(const char *path, bool private, char **text, struct why *why);
+/* -EPERM when somebody other than root and the caller could have written this file. */
+int config_writers(const char *path, const struct stat *st, struct why *why);
 
 /* Floor 1: keys.c ------------------------------------------------------ */
 
@@ -997,6 +1000,27 @@ int announce_detach(int packet, const struct master *master, const struct plan *
  */
 int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n);
 
+/* Floor 4: hook.c ------------------------------------------------------ */
+
+enum { HOOK_MS = 30000 };	/* then it is killed, with all that it has started */
+
+/*
+ * Runs the master's after-claim when the plan, carried out, has added a VIP, or its after-release
+ * when it has deleted one, in a session of its own under a process that keeps it.
+ * `reason` says why the VIP has moved.  Returns in the caller only, at once: 0, also when there
+ * is nothing to be run, or -errno of the fork.
+ */
+int hook_detach(const struct master *master, const struct plan *plan, const struct truth *truth,
+		const char *reason);
+/*
+ * What that process does; it loses its capabilities for good, and descriptors that the
+ * hook must not have close on exec.  Returns when the hook and all that it
+ * has started are gone, `limit_ms` at the longest and a second to kill them; all that there is
+ * to say of it is logged.
+ */
+void hook_keep(const char *master, const char *event, const char *path,
+	       char *const environment[], int limit_ms);
+
 /* Floor 5: run.c ------------------------------------------------------- */
 
 /* One run for one master; every way in goes through these. */
@@ -1046,6 +1070,8 @@ bool run_may_be_replayed(const struct run *run, int err);
 int run_print(const struct run *run);
 /* Logs the one line of the run. */
 void run_report(const struct run *run, int err);
+/* Last of all: starts the hook, if one is wanted; the run has its verdict and nobody waits. */
+void run_hook(const struct run *run);
 
 /* Floor 6: sync.c ------------------------------------------------------ */
 

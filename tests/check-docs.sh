@@ -144,6 +144,9 @@ environment() {
 	grep -hoE 'getenv\("[A-Z_]+"' ./*.c | cut -d '"' -f 2 | set_of environment-of-code
 	section "$man8" ENVIRONMENT | sed -n 's/^\.It Ev //p' | set_of environment-of-man
 	same environment-of-code environment-of-man
+	grep -oE '(variable|list_of\(plan,)[( ]"[A-Z_]+"' hook.c | cut -d '"' -f 2 | set_of facts-of-hook
+	section "$man5" HOOKS | sed -n 's/^\.It Ev //p' | set_of facts-of-man
+	same facts-of-hook facts-of-man
 }
 
 # Messages ------------------------------------------------------------------

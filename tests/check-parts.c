@@ -67,7 +67,8 @@ static int run(int argc, char **argv)
 {
 	static int (*const groups[])(void) = { parts_frame_tests, parts_tcp_tests,
 		parts_listen_tests, parts_state_tests, parts_trouble_tests, parts_crowd_tests,
-		parts_probe_tests, parts_stranger_tests };
+		parts_probe_tests, parts_stranger_tests,
+		parts_hook_tests };
 	int bad = 0;
 
 	if (argc > 1)

@@ -389,6 +389,25 @@ static void sentinel_of_another_user(void **state)
 	expect_finding("ok", "capabilities", "nobody");
 }
 
+/* A hook that cannot be run breaks no failover: a warning. */
+static void hooks_that_cannot_be_run(void **state)
+{
+	(void)state;
+	lab_file(faces_host(A), "hook", 0644, 0, "#!/bin/sh\n");
+	lab_config(faces_host(A), "after-claim = /run/hook\nafter-release = /run/missing\n"
+				  "[" CLUSTER_MASTER "]\nvip = " VIP4 "\nvip = " VIP6 "\n");
+	on(A, "check");
+	expect_count(0, 2);
+	expect_finding("warning", "hook", "does not see after-release = /run/missing: No such file");
+	expect_finding("warning", "hook", "root, may not execute after-claim = /run/hook");
+	type_remedy(A);
+	lab_config(faces_host(A), "after-claim = /run/hook\n[" CLUSTER_MASTER "]\nvip = " VIP4
+				  "\nvip = " VIP6 "\n");
+	on(A, "check");
+	expect_count(0, 0);
+	expect_finding("ok", "hook", "root, can run after-claim = /run/hook");
+}
+
 static void the_lock_can_be_had_by_others(void **state)
 {
 	(void)state;
@@ -421,6 +440,7 @@ int faces_check_tests(void)
 		faces_test(networkmanager_manages_it),
 		faces_test(no_packet_sockets_for_sentinel),
 		faces_test(sentinel_of_another_user),
+		faces_test(hooks_that_cannot_be_run),
 		faces_test(the_lock_can_be_had_by_others),
 	};
 

@@ -93,6 +93,7 @@ int netns_conflict_tests(void);
 int netns_follow_tests(void);
 int netns_reset_tests(void);
 int netns_crowd_tests(void);
+int netns_hook_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 

@@ -114,5 +114,6 @@ int parts_trouble_tests(void);
 int parts_crowd_tests(void);
 int parts_probe_tests(void);
 int parts_stranger_tests(void);
+int parts_hook_tests(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* One key in a section of its own. */
 static int set(const char *name, const char *value, struct master *master, struct why *why)
@@ -325,6 +326,56 @@ static void a_failed_allocation_keeps_what_was(void **state)
 	assert_int_equal(fault_live(), live);
 }
 
+/* What is there must be trustworthy; what is not there may come yet. */
+static void hooks_are_absolute_paths(void **state)
+{
+	static const char *const refused[] = { "", "hook", "./hook", "curl https://example.net", "None" };
+	const char *path = unit_file("", 0);
+	struct master m;
+	struct why why;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(refused); i++) {
+		assert_int_equal(set("after-claim", refused[i], &m, &why), -EINVAL);
+		expect_text(why.text, "after-claim = ");
+		expect_text(why.text, "expected the absolute path of a program, or none");
+	}
+	assert_int_equal(set("after-claim", "/missing/hook", &m, &why), 0);
+	assert_string_equal(m.after_claim, "/missing/hook");
+	assert_null(m.after_release);
+	keys_free(&m);
+	assert_int_equal(set("after-release", path, &m, &why), 0);
+	assert_string_equal(m.after_release, path);
+	assert_null(m.after_claim);
+	keys_free(&m);
+	assert_int_equal(chmod(path, 0720), 0);
+	assert_int_equal(set("after-release", path, &m, &why), -EINVAL);
+	expect_text(why.text, "after-release = /");
+	expect_text(why.text, "can be written by others than its owner: chmod go-w");
+	assert_int_equal(chmod(path, 0702), 0);
+	assert_int_equal(set("after-release", path, &m, &why), -EINVAL);
+	assert_int_equal(set("after-release", "/tmp", &m, &why), -EINVAL);
+	expect_text(why.text, "/tmp is not a regular file");
+	assert_null(m.after_release);
+}
+
+/* A section has the default's, its own, or none. */
+static void hooks_are_inherited(void **state)
+{
+	struct config config;
+	struct why why;
+
+	(void)state;
+	assert_int_equal(unit_config("after-claim = /a\nafter-release = /b\n[x]\nvip = 10.0.0.1\n"
+				     "[y]\nvip = 10.0.0.2\nafter-claim = none\nafter-release = /c\n",
+				     &config, &why), 0);
+	assert_string_equal(config.masters[0].after_claim, "/a");
+	assert_string_equal(config.masters[0].after_release, "/b");
+	assert_null(config.masters[1].after_claim);
+	assert_string_equal(config.masters[1].after_release, "/c");
+	config_free(&config);
+}
+
 int unit_keys_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -338,6 +389,8 @@ int unit_keys_tests(void)
 		cmocka_unit_test(separators_are_no_names),
 		cmocka_unit_test(keys_have_their_place),
 		cmocka_unit_test(unknown_keys_name_the_known),
+		cmocka_unit_test(hooks_are_absolute_paths),
+		cmocka_unit_test(hooks_are_inherited),
 		cmocka_unit_test_teardown(a_failed_allocation_keeps_what_was, fault_clear),
 	};
 
