@@ -4,6 +4,7 @@
 #   make             the program            make deps       what all this needs, from Debian
 #   make check       all tests, as root     make demo       a failover to look at, as root
 #   make bench       against the floor and the usual script, as root
+#   make soak N=500  real failovers in every way, with an oracle, as root (SEED=, LABS=: tests/soak.c)
 #   make asan        units, sockets, claims and releases under the sanitizers, as root
 #   make lint        man pages, scripts, static analysis
 #   make deb, rpm    packages, into build/  make check-package   tries them, as root
@@ -43,7 +44,7 @@ PACKAGES = libnl-route-3.0 libnl-3.0 libmnl inih hiredis
 DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev \
 	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
-	util-linux strace
+	util-linux strace nftables
 DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
@@ -56,6 +57,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 
 # These install what is missing themselves; the others need the libraries to be there.
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
+SELF_HELP += soak
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -99,10 +101,11 @@ FACES = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/faces-*.c) tests/check-f
 # but for what is measured against
 BENCH = $(patsubst %.c,$(O)/%.o,$(sort $(filter-out tests/bench-floor.c tests/bench-destroy.c, \
 	$(wildcard tests/bench*.c))))
+SOAK = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/soak*.c)))
 SOCKETS = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/parts-*.c) tests/check-parts.c tests/netns.c))
 CMOCKA = -lcmocka
 
-$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH): $(TEST_HEADERS)
+$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH) $(SOAK): $(TEST_HEADERS)
 
 # Calls of the program's own that the unit tests make fail.  pwrite64 because hiredis asks
 # for 64-bit file offsets, __asprintf_chk is asprintf under _FORTIFY_SOURCE.
@@ -123,6 +126,9 @@ $(O)/check-parts: $(SOCKETS) $(PARTS) $(LAB)
 
 $(O)/check-faces: $(FACES) $(LAB) $(PARTS)
 	$(LINK) -o $@ $^ $(LIBS) $(CMOCKA)
+
+$(O)/soak: $(SOAK) $(LAB)
+	$(LINK) -o $@ $^ -lpthread -lhiredis
 
 $(O)/bench: $(BENCH) $(LAB)
 	$(LINK) -o $@ $^ -lm -lpthread
@@ -146,7 +152,7 @@ build/collect: tests/collect.c
 	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $<
 
 BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-parts \
-	$(O)/check-cluster $(O)/check-faces
+	$(O)/check-cluster $(O)/check-faces $(O)/soak
 
 tests: $(BUILT_TESTS)
 
@@ -211,6 +217,12 @@ bench: deps
 		tests/bench-destroy
 	@$(MAKE) --no-print-directory -s $(O)/bench-static 2>/dev/null || true
 	$(O)/bench
+
+.PHONY: soak
+soak: deps
+	$(root)
+	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/soak
+	SENTINEL_VIP=$(PROGRAM) $(O)/soak
 
 # Leaks are looked for where nothing else traces: strace and a leak checker exclude each other.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

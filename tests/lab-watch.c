@@ -104,12 +104,17 @@ void lab_log_clear(struct lab_host *h)
 	log->messages = NULL;
 }
 
-void lab_log_print(struct lab_host *h)
+void lab_log_tail(struct lab_host *h, size_t lines, FILE *out)
 {
 	const struct lab_log *log = lab_log_read(h);
 
-	for (size_t i = 0; i < log->n; i++)
-		fprintf(stderr, "%s: %s\n", h->name, log->messages[i]);
+	for (size_t i = log->n > lines ? log->n - lines : 0; i < log->n; i++)
+		fprintf(out, "%s: %s\n", h->name, log->messages[i]);
+}
+
+void lab_log_print(struct lab_host *h)
+{
+	lab_log_tail(h, SIZE_MAX, stderr);
 }
 
 /* ---- frames ---- */

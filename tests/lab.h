@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define LAB_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -180,6 +181,7 @@ size_t lab_log_count(struct lab_host *h,
 		     const char *text); /* how many have TEXT in it; "" is in all */
 void lab_log_clear(struct lab_host *h);
 void lab_log_print(struct lab_host *h); /* all of it on stderr, to explain a failure */
+void lab_log_tail(struct lab_host *h, size_t lines, FILE *out); /* the last ones only */
 
 #define LAB_SNAP 128 /* bytes kept of a frame */
 
