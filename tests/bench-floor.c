@@ -2,7 +2,7 @@
 /*
  * The least that can be done: one RTM_NEWADDR with its acknowledgement read, one gratuitous ARP
  * request, exit.  It is what `make bench` measures sentinel-vip against, so it looks nothing up and
- * checks only what would make a measurement a lie.  It is built twice: static, and dynamic with the
+ * checks only what would make a measurement a lie.  It is built static, and with the shared
  * libraries of sentinel-vip, none of which it uses: that is the loader's price.
  *
  *	bench-floor IFINDEX MAC ADDRESS

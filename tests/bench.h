@@ -17,7 +17,7 @@
 #define REDIS_PORT 6379
 
 #define OURS_PROGRAM "sentinel-vip"
-#define LINKED_PROGRAM "build/bench-static"	/* the same objects, libraries linked in */
+#define OTHER_PROGRAM "build/bench-other"	/* the same objects, linked the other way */
 
 /* Milliseconds from exec to ... */
 enum measure {
@@ -34,7 +34,7 @@ struct contender {
 	const char *config;		/* of sentinel-vip, in the host's /run */
 	const char *argv[9];
 	bool slow;			/* takes part in slow_rounds rounds only */
-	bool optional;			/* takes no part when it was not built */
+	bool optional;			/* takes no part where there is but one way to link */
 	double *ms[MEASURES];		/* by round; NAN: took no part, INFINITY: waited in vain */
 };
 
