@@ -5,6 +5,7 @@
 #   make check       all tests, as root     make demo       a failover to look at, as root
 #   make bench       against the floor and the usual script, as root
 #   make soak N=500  real failovers in every way, with an oracle, as root (SEED=, LABS=: tests/soak.c)
+#   make bench-others  the same failovers with other programs that move a VIP, as root
 #   make asan        units, sockets, claims and releases under the sanitizers, as root
 #   make lint        man pages, scripts, static analysis
 #   make deb, rpm    packages, into build/  make check-package   tries them, as root
@@ -46,6 +47,8 @@ DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
 	util-linux strace nftables
 DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint
+# what `make bench-others` measures beside
+DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -58,6 +61,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 # These install what is missing themselves; the others need the libraries to be there.
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 SELF_HELP += soak
+SELF_HELP += bench-others
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -243,6 +247,13 @@ soak: deps
 	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/soak
 	SENTINEL_VIP=$(PROGRAM) $(O)/soak
 
+.PHONY: bench-others
+bench-others: deps
+	$(root)
+	$(call apt,$(DEPS_OTHERS))
+	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
+	@tests/bench-others
+
 # Leaks are looked for where nothing else traces: strace and a leak checker exclude each other.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: deps
@@ -259,7 +270,7 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/*.sh tests/demo $(filter-out %.md,$(wildcard examples/hooks/*)) \
+	shellcheck .ci/run tests/*.sh tests/demo tests/bench-others $(filter-out %.md,$(wildcard examples/hooks/*)) \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
