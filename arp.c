@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/if_arp.h>
 #include <linux/if_packet.h>
 #include <netinet/icmp6.h>
@@ -110,7 +111,7 @@ bool arp_works_on(const struct link *link)
 	return link->type == ARPHRD_ETHER && (link->flags & (IFF_NOARP | IFF_LOOPBACK)) == 0;
 }
 
-static int send_frame(int fd, const struct link *link, const void *frame, size_t size)
+int arp_send(int fd, const struct link *link, const void *frame, size_t size)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)link->ifindex };
 	ssize_t n = sendto(fd, frame, size, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
@@ -138,20 +139,32 @@ int arp_announce_unless(int fd, int watch, const struct link *link, const struct
 		arp_build_advertisement(link->mac, &vip->in6, &na);
 		if (has_changed(watch))
 			return -EAGAIN;
-		return send_frame(fd, link, &na, sizeof(na));
+		return arp_send(fd, link, &na, sizeof(na));
 	}
 	arp_build_request(link->mac, vip->in, &frame);
 	if (has_changed(watch))
 		return -EAGAIN;
-	first = send_frame(fd, link, &frame, sizeof(frame));
+	first = arp_send(fd, link, &frame, sizeof(frame));
 	arp_build_reply(link->mac, vip->in, &frame);
 	if (has_changed(watch))
 		return -EAGAIN;
-	second = send_frame(fd, link, &frame, sizeof(frame));
+	second = arp_send(fd, link, &frame, sizeof(frame));
 	return first < 0 ? first : second;
 }
 
 int arp_announce(int fd, const struct link *link, const struct ip *vip)
 {
 	return arp_announce_unless(fd, -1, link, vip);
+}
+
+bool arp_is_own(const struct ifaddrs *interfaces, const uint8_t mac[ETH_ALEN])
+{
+	for (const struct ifaddrs *a = interfaces; a != NULL; a = a->ifa_next) {
+		const struct sockaddr_ll *ll = (const struct sockaddr_ll *)a->ifa_addr;
+
+		if (ll != NULL && ll->sll_family == AF_PACKET && ll->sll_halen == ETH_ALEN &&
+		    memcmp(ll->sll_addr, mac, ETH_ALEN) == 0)
+			return true;
+	}
+	return false;
 }

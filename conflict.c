@@ -9,6 +9,7 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,13 +118,25 @@ static bool is_new(struct target *t, const uint8_t mac[ETH_ALEN])
 	return true;
 }
 
+static bool is_own(const uint8_t mac[ETH_ALEN])
+{
+	struct ifaddrs *interfaces;
+	bool own;
+
+	if (getifaddrs(&interfaces) < 0)
+		return false;
+	own = arp_is_own(interfaces, mac);
+	freeifaddrs(interfaces);
+	return own;
+}
+
 static bool take(const char *master, struct target *t, const struct holder *holder)
 {
 	const uint8_t *mac = holder->mac;
 	double now = clock_ms();
 
 	if (memcmp(t->other, mac, ETH_ALEN) != 0) {
-		if (facts_own_mac(mac))
+		if (is_own(mac))
 			return false;	/* another interface of this very host, on the same switch */
 		memcpy(t->other, mac, ETH_ALEN);
 		if (is_new(t, mac))

@@ -6,9 +6,7 @@
 #include "vip.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
 #include <linux/if_arp.h>
-#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -209,23 +207,6 @@ void facts_free(struct facts *facts)
 	free(facts->addresses);
 	free(facts->links);
 	*facts = (struct facts){ 0 };
-}
-
-bool facts_own_mac(const uint8_t mac[ETH_ALEN])
-{
-	struct ifaddrs *list = NULL;
-	bool own = false;
-
-	if (getifaddrs(&list) < 0)
-		return false;
-	for (const struct ifaddrs *a = list; a != NULL && !own; a = a->ifa_next) {
-		const struct sockaddr_ll *ll = (const struct sockaddr_ll *)a->ifa_addr;
-
-		own = ll != NULL && ll->sll_family == AF_PACKET && ll->sll_halen == ETH_ALEN &&
-			memcmp(ll->sll_addr, mac, ETH_ALEN) == 0;
-	}
-	freeifaddrs(list);
-	return own;
 }
 
 int facts_watch(void)

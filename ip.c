@@ -53,6 +53,14 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 	return ip_same_net(a, b, ip_bits(a));
 }
 
+bool ip_is_one_of(const struct ip *ip, const struct ip *ips, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ip_equal(ip, &ips[i]))
+			return true;
+	return false;
+}
+
 bool ip_is_hosts(const struct ip *ip)
 {
 	uint32_t v4 = ntohl(ip->in.s_addr);

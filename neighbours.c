@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <ifaddrs.h>
-#include <linux/if_packet.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,18 +111,6 @@ static int add_question(struct cables *cables, struct question *q)
 	return 0;
 }
 
-static bool is_own(const struct cables *cables, const uint8_t mac[ETH_ALEN])
-{
-	for (const struct ifaddrs *a = cables->own; a != NULL; a = a->ifa_next) {
-		const struct sockaddr_ll *ll = (const struct sockaddr_ll *)a->ifa_addr;
-
-		if (ll != NULL && ll->sll_family == AF_PACKET && ll->sll_halen == ETH_ALEN &&
-		    memcmp(ll->sll_addr, mac, ETH_ALEN) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void note(struct cable *w, const struct holder *holder)
 {
 	for (size_t i = 0; i < w->count; i++) {
@@ -145,7 +132,7 @@ static void hear(const struct cables *cables, struct cable *w)
 	int n;
 
 	while ((n = probe_hear(w->fd, w->link, w->ips, w->count, &holder)) > 0)
-		if (!is_own(cables, holder.mac))
+		if (!arp_is_own(cables->own, holder.mac))
 			note(w, &holder);
 	if (n < 0)
 		give_up(w, n);

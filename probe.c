@@ -130,16 +130,6 @@ static size_t build_solicitation(const struct link *link, const struct in6_addr 
 	return ND_OFFSET + payload;
 }
 
-static int send_frame(int fd, const struct link *link, const void *frame, size_t size)
-{
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)link->ifindex };
-	ssize_t n = sendto(fd, frame, size, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
-
-	if (n < 0)
-		return -errno;
-	return n == (ssize_t)size ? 0 : -EIO;
-}
-
 int probe_send(int fd, const struct link *link, const struct ip *ip)
 {
 	struct solicitation solicitation;
@@ -148,11 +138,11 @@ int probe_send(int fd, const struct link *link, const struct ip *ip)
 	if (ip->family == AF_INET6) {
 		size_t size = build_solicitation(link, &ip->in6, &solicitation);
 
-		return send_frame(fd, link, &solicitation, size);
+		return arp_send(fd, link, &solicitation, size);
 	}
 	arp_build_request(link->mac, ip->in, &arp);
 	memset(arp.sender_ip, 0, sizeof(arp.sender_ip));	/* so that nobody learns from it */
-	return send_frame(fd, link, &arp, sizeof(arp));
+	return arp_send(fd, link, &arp, sizeof(arp));
 }
 
 /* The answers ---------------------------------------------------------- */
@@ -328,14 +318,6 @@ int probe_open(const struct link *link, int *fd)
 	return err;
 }
 
-static bool is_one_of(const struct ip *ip, const struct ip *ips, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (ip_equal(ip, &ips[i]))
-			return true;
-	return false;
-}
-
 int probe_hear(int fd, const struct link *link, const struct ip *ips, size_t count,
 	       struct holder *holder)
 {
@@ -350,7 +332,7 @@ int probe_hear(int fd, const struct link *link, const struct ip *ips, size_t cou
 		if (n < 0 && errno != EINTR && errno != ENETDOWN)	/* it hears again once it is up */
 			return -errno;
 		if (n >= 0 && probe_read(frame, (size_t)n, &heard) &&
-		    is_one_of(&heard.ip, ips, count) && memcmp(heard.mac, link->mac, ETH_ALEN) != 0) {
+		    ip_is_one_of(&heard.ip, ips, count) && memcmp(heard.mac, link->mac, ETH_ALEN) != 0) {
 			*holder = heard;
 			return 1;
 		}

@@ -144,6 +144,7 @@ struct vip {
  */
 int ip_parse(const char *text, struct ip *ip);
 bool ip_equal(const struct ip *a, const struct ip *b);
+bool ip_is_one_of(const struct ip *ip, const struct ip *ips, size_t count);
 /* Writes the text form into `out` and returns it, for use in a format. */
 const char *ip_text(const struct ip *ip, char out[IP_TEXT_SIZE]);
 /* "02:42:ac:13:00:02" */
@@ -609,8 +610,6 @@ void facts_free(struct facts *facts);
 const struct link *facts_link(const struct facts *facts, unsigned ifindex);
 /* Only the addresses, of one family or, with AF_UNSPEC, of both. */
 int vip_addresses(struct netlink *netlink, sa_family_t family, struct facts *facts);
-/* Whether an interface of this host has the hardware address. */
-bool facts_own_mac(const uint8_t mac[ETH_ALEN]);
 /* One link as it is now; -ENODEV when it is gone. */
 int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link);
 
@@ -710,6 +709,11 @@ void arp_build_advertisement(const uint8_t mac[ETH_ALEN], const struct in6_addr 
  * -EAFNOSUPPORT where a sandbox forbids AF_PACKET.
  */
 int arp_open(int *fd);
+/* Whether one of these interfaces of this host, getifaddrs(3)'s, has the hardware address. */
+struct ifaddrs;
+bool arp_is_own(const struct ifaddrs *interfaces, const uint8_t mac[ETH_ALEN]);
+/* Sends a whole frame out of a link, without waiting.  -ENETDOWN, -ENXIO, -ENOBUFS, ... */
+int arp_send(int fd, const struct link *link, const void *frame, size_t size);
 /* Whether frames of ours mean anything on this link: Ethernet that does ARP. */
 bool arp_works_on(const struct link *link);
 /*
@@ -724,10 +728,46 @@ int arp_announce(int fd, const struct link *link, const struct ip *vip);
  */
 int arp_announce_unless(int fd, int watch, const struct link *link, const struct ip *vip);
 
-/* Floor 1: tcp.c ------------------------------------------------------- */
+/* Floor 1: diag.c ------------------------------------------------------ */
+
+/* A TCP socket of this network namespace, as the kernel lists it (inet_diag, libmnl). */
+struct diag_socket {
+	uint8_t family;
+	bool over;		/* only what is left of a closed one */
+	bool v6_only;		/* a listener that takes no IPv4 */
+	uint8_t id[48];		/* struct inet_diag_sockid, cookie included */
+};
+
+/* Which of them are meant. */
+struct diag_question {
+	uint32_t states;	/* one bit each, TCP_ESTABLISHED and so on */
+	uint16_t port;		/* local; 0: any */
+	const struct ip *ips;	/* local; a hint: others may be listed as well */
+	size_t ip_count;	/* 0: any */
+};
+
+/* Looks at one socket; NULL when the list begins (again). */
+typedef int (*diag_listener)(void *arg, const struct diag_socket *socket);
 
 /*
- * TCP connections of this network namespace, over inet_diag (sock_diag(7), libmnl).
+ * Lists sockets of both families, again where memory was short; bounded by the deadline
+ * (clock_ms).  -EOPNOTSUPP where the kernel lists none.
+ */
+int diag_list(const struct diag_question *question, double deadline_ms, diag_listener listen,
+	      void *arg);
+/* Its local address; IPv4's when it is v4-mapped. */
+struct ip diag_ip(const struct diag_socket *socket);
+/*
+ * Destroys exactly these and adds to *destroyed how many there still were, on an error, too.
+ * -errno as tcp_destroy().
+ */
+int diag_destroy(const struct diag_socket *sockets, size_t count, double deadline_ms,
+		 size_t *destroyed);
+
+/* Floor 2: tcp.c ------------------------------------------------------- */
+
+/*
+ * TCP connections of this network namespace.
  * A connection is any socket but a listener whose local address is the VIP; IPv4
  * connections of an IPv6 listener (v4-mapped) are IPv4's.  Every call is bounded by
  * the deadline (clock_ms).
