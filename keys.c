@@ -249,6 +249,11 @@ static int key_kill_connections(struct master *m, const char *value, struct why 
 	return yes_or_no("kill-connections", value, &m->kill_connections, why);
 }
 
+static int key_refresh(struct master *m, const char *value, struct why *why)
+{
+	return yes_or_no("refresh", value, &m->refresh, why);
+}
+
 static int key_fence(struct master *m, const char *value, struct why *why)
 {
 	if (strcmp(value, "majority") != 0 && strcmp(value, "no") != 0)
@@ -307,6 +312,7 @@ static const struct key {
 	{ "sentinel-auth", false, false, key_sentinel_auth },
 	{ "verify", false, false, key_verify },
 	{ "fence", false, false, key_fence },
+	{ "refresh", false, false, key_refresh },
 	{ "kill-connections", false, false, key_kill_connections },
 	{ "after-claim", false, false, key_after_claim },
 	{ "after-release", false, false, key_after_release },
@@ -344,6 +350,7 @@ void keys_default(struct master *master)
 		.announce = { 4, { 200, 1100, 2200, 5000 } },
 		.verify = true,
 		.kill_connections = true,
+		.refresh = true,
 	};
 	endpoint_make("127.0.0.1", "26379", &master->sentinel);
 }

@@ -27,6 +27,7 @@ struct matter {
 	const struct master *master;
 	bool known;		/* the Sentinels agree on a master */
 	bool isolated;		/* no truth, VIP here, and fence = majority */
+	struct standings *standings;	/* where VIPs that stand well are told */
 	enum verdict verdict;
 };
 
@@ -164,8 +165,10 @@ static void settle(struct matter *m, const struct config *config, const struct c
 			plan_quiet(&run.plan);
 		if (run_print(&run) < 0)
 			m->verdict = VERDICT_PERMANENT;
-	} else if (options->person) {
-		run_report(&run, 0);
+	} else {
+		refresh_add(m->standings, m->master, &run.plan);	/* or not, without memory */
+		if (options->person)
+			run_report(&run, 0);
 	}
 }
 
@@ -235,6 +238,7 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 	struct council *councils = calloc(count + 1, sizeof(*councils));
 	struct matter *matters = calloc(count + 1, sizeof(*matters));
 	double begun = clock_ms(), end = begun + FOREGROUND_MS;
+	struct standings standings = { 0 };
 	enum verdict verdict = VERDICT_AGREES;
 
 	if (councils == NULL || matters == NULL ||
@@ -245,14 +249,17 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 		return VERDICT_TRANSIENT;
 	}
 	for (size_t i = 0; i < count; i++) {
-		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT };
+		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT,
+					      .standings = &standings };
 		if (clock_ms() < end)
 			settle(&matters[i], config, &councils[i], begun, options);
 		else
 			say_not_reached(masters[i]);
 		council_free(&councils[i]);
 	}
+	refresh_send(&standings);
 	wait_for_majority(matters, count, config, options);
+	refresh_free(&standings);
 	for (size_t i = 0; i < count; i++)
 		worsen(&verdict, matters[i].verdict);
 	free(councils);

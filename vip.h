@@ -245,6 +245,7 @@ struct master {
 	char *after_claim, *after_release;	/* hooks; NULL: none */
 	bool verify;			/* ask before following Sentinel's arguments */
 	bool kill_connections;		/* a release resets the VIP's TCP connections */
+	bool refresh;			/* sync announces again what stands */
 	bool fence;			/* sync lets go of the VIP where no majority is heard */
 	struct vip *vips;
 	size_t vip_count;
@@ -1060,6 +1061,30 @@ int hook_detach(const struct master *master, const struct plan *plan, const stru
  */
 void hook_keep(const char *master, const char *event, const char *path,
 	       char *const environment[], int limit_ms);
+
+/* Floor 4: refresh.c --------------------------------------------------- */
+
+/* A VIP that stands where it should, as a sync has found it. */
+struct standing {
+	const struct master *master;
+	struct ip ip;
+	unsigned ifindex;
+};
+
+struct standings {
+	struct standing *items;
+	size_t count;
+};
+
+/* Remembers what stands by a plan that changes nothing.  -ENOMEM. */
+int refresh_add(struct standings *standings, const struct master *master,
+		const struct plan *plan);
+/*
+ * Announces each once, if it still stands: in one look at the kernel for all.  What another run has
+ * the lock of is left out, and all that is left when anything changes meanwhile.
+ */
+void refresh_send(const struct standings *standings);
+void refresh_free(struct standings *standings);
 
 /* Floor 5: run.c ------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
  */
 #include "netns-council.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,6 +13,18 @@
 #define is_gone() (lab_addr_copies(us, VIP4) == 0)
 
 /* ---- nothing to do ---- */
+
+/* How many frames, since the last time; they are forgotten. */
+static size_t announced(const char *address)
+{
+	size_t n;
+
+	lab_sleep_ms(50);
+	n = lab_capture_count(eyes, lab_is_announcement, address);
+	lab_capture_read(eyes);
+	eyes->n = 0;
+	return n;
+}
 
 static void what_agrees_is_left_in_silence(void **state)
 {
@@ -25,7 +38,9 @@ static void what_agrees_is_left_in_silence(void **state)
 	expect_quiet(0);
 	vip("sync", "mymaster");
 	expect_quiet(0);
-	expect_unchanged(before);
+	expect_same_state(before); /* it is only announced again */
+	lab_must(us, "rm -r /run/sentinel-vip");
+	announced(VIP4);
 	council_vip(false);
 	before = netns_state();
 	council_says("B3 B3 B3");
@@ -35,6 +50,62 @@ static void what_agrees_is_left_in_silence(void **state)
 	expect_quiet(0);
 	expect_unchanged(before);
 	lab_must(us, "! test -e /run/sentinel-vip"); /* decided without the lock */
+}
+
+/* For neighbours that were cut off when it came; once a run, and by nobody that stays behind. */
+static void what_stands_is_announced_again(void **state)
+{
+	(void)state;
+	lab_config(us, COUNCIL_CONFIG "vip = " VIP6 "\n");
+	council_says("A3 A3 A3");
+	vip("claim", "mymaster");
+	lab_host_kill(us); /* the claim's announcer */
+	lab_log_clear(us);
+	announced(VIP4);
+	lab_must(peer, "ip neigh replace " VIP4 " lladdr 02:00:00:00:00:99 dev eth0 nud stale && "
+		       "ip neigh replace " VIP6 " lladdr 02:00:00:00:00:99 dev eth0 nud stale");
+	vip("sync");
+	expect_quiet(0);
+	expect_announced(VIP4);
+	expect_announced(VIP6);
+	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 2);
+	assert_int_equal(lab_capture_count(eyes, lab_is_na, VIP6), 1);
+	assert_int_not_equal(lab_sh(peer, NULL, "ip neigh | grep 02:00:00:00:00:99"), 0);
+	assert_int_equal(lab_host_processes(us, NULL), 0);
+}
+
+static void what_must_not_be_announced_again(void **state)
+{
+	pid_t holder;
+
+	(void)state;
+	council_vip(true);
+	council_says("A3 - -"); /* no majority */
+	vip("sync");
+	assert_int_equal(announced(VIP4), 0);
+	council_says("A3 A3 A3");
+	vip("-n", "sync");
+	assert_int_equal(announced(VIP4), 0);
+	vip("sync");
+	assert_int_equal(announced(VIP4), 2);
+	/* another run is at work */
+	holder = lab_spawn(us, NULL, (const char *const[]){
+		"sh", "-c", "exec flock /run/sentinel-vip/*.mymaster sleep 60", NULL});
+	assert_true(LAB_UNTIL(
+		lab_sh(us, NULL, "flock -n /run/sentinel-vip/*.mymaster true") != 0, 2000));
+	vip("sync");
+	assert_int_equal(announced(VIP4), 0);
+	kill(holder, SIGKILL);
+	lab_wait(holder, -1);
+	lab_host_kill(us);
+	vip("sync");
+	assert_int_equal(announced(VIP4), 2);
+	lab_config(us, "refresh = no\n" COUNCIL_CONFIG);
+	vip("sync");
+	assert_int_equal(announced(VIP4), 0);
+	council_says("B4 B4 B4");
+	vip("sync"); /* released */
+	assert_int_equal(announced(VIP4), 0);
 }
 
 /* One connection to each Sentinel, and no more questions than needed. */
@@ -338,6 +409,8 @@ int netns_sync_tests(void)
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
 	const struct CMUnitTest tests[] = {
 		test(what_agrees_is_left_in_silence),
+		test(what_stands_is_announced_again),
+		test(what_must_not_be_announced_again),
 		test(each_is_asked_once),
 		test(it_claims_and_releases),
 		test(it_completes_what_is_missing),
