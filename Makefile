@@ -62,6 +62,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 SELF_HELP += soak
 SELF_HELP += bench-others
+SELF_HELP += fuzz deps-fuzz check-fuzz
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -276,6 +277,8 @@ lint: deps-lint
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu11 $(ALL_CPPFLAGS)
+
+include tests/deep.mk
 
 # Installing -------------------------------------------------------------
 

@@ -23,6 +23,7 @@ enum {
 	FILTER_IPS = 32,	/* with more addresses the kernel lists all sockets */
 	BATCH = 32,		/* in one datagram: if all fail, the answers fit in any SO_RCVBUF */
 	PAUSE_MS = 10,
+	ERROR_MAX = 4095,	/* MAX_ERRNO, include/linux/err.h */
 	TIMER_TIME_WAIT = 3,	/* idiag_timer, inet_twsk_diag_fill() in net/ipv4/inet_diag.c */
 };
 
@@ -161,12 +162,19 @@ static int ask(struct mnl_socket *sk, const struct diag_question *q, sa_family_t
 /* What a message that ends an answer says; the end of a dump has its own errno, too. */
 static int end_error(const struct nlmsghdr *message)
 {
-	const struct nlmsgerr *error = mnl_nlmsg_get_payload(message);
+	bool is_error = message->nlmsg_type == NLMSG_ERROR;
+	int said;
 
-	if (message->nlmsg_type == NLMSG_ERROR)
-		return mnl_nlmsg_get_payload_len(message) < sizeof(*error) ? -EPROTO : error->error;
-	return mnl_nlmsg_get_payload_len(message) < sizeof(int) ? 0 :
-		*(const int *)mnl_nlmsg_get_payload(message);
+	if (mnl_nlmsg_get_payload_len(message) < (is_error ? sizeof(struct nlmsgerr) : sizeof(said)))
+		return is_error ? -EPROTO : 0;
+	memcpy(&said, mnl_nlmsg_get_payload(message), sizeof(said));	/* first in either */
+	return said > 0 || said < -ERROR_MAX ? -EPROTO : said;
+}
+
+/* mnl_nlmsg_ok() takes lengths from 2 GiB up for negative ones, which fit anywhere. */
+static bool is_whole(const struct nlmsghdr *message, int left)
+{
+	return mnl_nlmsg_ok(message, left) && message->nlmsg_len <= (uint32_t)left;
 }
 
 /* Listeners tell whether they are for IPv6 alone (since Linux 4.3). */
@@ -202,7 +210,7 @@ static int hear(void *datagram, size_t size, diag_listener listen, void *arg, bo
 	int left = (int)size, err = 0;
 	struct diag_socket socket;
 
-	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+	for (; is_whole(message, left); message = mnl_nlmsg_next(message, &left)) {
 		if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) {
 			*done = true;
 			return end_error(message);
@@ -330,7 +338,7 @@ static int destroy_batch(struct mnl_socket *sk, const struct diag_socket *socket
 
 		if (n < 0)
 			return (int)n;
-		if (!mnl_nlmsg_ok(answer, (int)n) || answer->nlmsg_type != NLMSG_ERROR)
+		if (!is_whole(answer, (int)n) || answer->nlmsg_type != NLMSG_ERROR)
 			return -EPROTO;
 		err = end_error(answer);
 		if (err == -EOPNOTSUPP || err == -EINVAL)

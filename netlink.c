@@ -24,6 +24,7 @@ enum {
 	QUEUE_BYTES = 208 << 10,	/* net.core.rmem_max as Linux sets it */
 	ACK_BYTES = 1024,	/* of a queue, for each acknowledgement */
 	MESSAGE_BYTES = 32 << 10,	/* the most that a dump puts into one (af_netlink.c) */
+	ERROR_MAX = 4095,	/* MAX_ERRNO, include/linux/err.h */
 };
 
 struct netlink {
@@ -58,7 +59,8 @@ static int on_end(struct nl_msg *msg, void *arg)
 	/* a dump that could not be finished says so here (af_netlink.c, netlink_dump_done) */
 	if (message->nlmsg_type == NLMSG_DONE && nlmsg_datalen(message) >= (int)sizeof(int) &&
 	    *(const int *)nlmsg_data(message) < 0 && k->error == 0)
-		k->error = *(const int *)nlmsg_data(message);
+		k->error = *(const int *)nlmsg_data(message) < -ERROR_MAX ? -EPROTO :
+			*(const int *)nlmsg_data(message);
 	k->pending--;
 	return NL_STOP;
 }
@@ -71,7 +73,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *answer, void *arg
 	(void)from;
 	k->pending--;
 	if (k->error == 0 && !expected)
-		k->error = answer->error;
+		k->error = answer->error > 0 || answer->error < -ERROR_MAX ? -EPROTO : answer->error;
 	return NL_SKIP;	/* NL_STOP would make libnl return a code of its own, coarser than errno */
 }
 

@@ -41,6 +41,14 @@ static int take_from(struct netlink *netlink, const struct address *a, uint32_t 
 	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, NULL, NULL);
 }
 
+static bool read_u32(const struct nlattr *attribute, uint32_t *out)
+{
+	if (attribute == NULL || nla_len(attribute) != sizeof(*out))
+		return false;
+	*out = nla_get_u32(attribute);
+	return true;
+}
+
 /* The local routes to an address, in whichever table. */
 struct search {
 	const struct address *address;
@@ -54,6 +62,7 @@ static int match_route(void *arg, struct nlmsghdr *message)
 	const struct ip *ip = &s->address->ip;
 	struct nlattr *tb[RTA_MAX + 1];
 	struct rtmsg *fixed;
+	uint32_t oif;
 
 	if (message == NULL) {
 		s->found = false;
@@ -61,15 +70,17 @@ static int match_route(void *arg, struct nlmsghdr *message)
 		return 0;
 	}
 	fixed = nlmsg_data(message);
-	if (message->nlmsg_type != RTM_NEWROUTE || fixed->rtm_type != RTN_LOCAL ||
-	    fixed->rtm_dst_len != ip_bits(ip) || fixed->rtm_family != ip->family ||
-	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 || tb[RTA_DST] == NULL ||
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 ||
+	    fixed->rtm_type != RTN_LOCAL || fixed->rtm_dst_len != ip_bits(ip) ||
+	    fixed->rtm_family != ip->family || tb[RTA_DST] == NULL ||
 	    nla_len(tb[RTA_DST]) != (int)ip_bits(ip) / 8 ||
 	    memcmp(nla_data(tb[RTA_DST]), ip->bytes, ip_bits(ip) / 8) != 0)
 		return 0;
 	s->found = true;
-	if (tb[RTA_OIF] != NULL && nla_get_u32(tb[RTA_OIF]) == s->address->ifindex)
-		s->table = tb[RTA_TABLE] != NULL ? nla_get_u32(tb[RTA_TABLE]) : fixed->rtm_table;
+	if (read_u32(tb[RTA_OIF], &oif) && oif == s->address->ifindex &&
+	    !read_u32(tb[RTA_TABLE], &s->table))
+		s->table = fixed->rtm_table;
 	return 0;
 }
 
@@ -99,7 +110,8 @@ int route_seal(struct netlink *netlink, const struct address *address)
 
 static int read_type(void *arg, struct nlmsghdr *message)
 {
-	if (message != NULL && message->nlmsg_type == RTM_NEWROUTE)
+	if (message != NULL && message->nlmsg_type == RTM_NEWROUTE &&
+	    nlmsg_valid_hdr(message, sizeof(struct rtmsg)))
 		*(unsigned char *)arg = ((struct rtmsg *)nlmsg_data(message))->rtm_type;
 	return 0;
 }
@@ -143,20 +155,23 @@ static int read_route(void *arg, struct nlmsghdr *message)
 	struct links *links = arg;
 	struct rtmsg *fixed;
 	struct nlattr *tb[RTA_MAX + 1];
+	uint32_t oif;
 
 	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
 		return 0;
 	fixed = nlmsg_data(message);
-	if (fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST ||
-	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
+	if (nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 ||
+	    fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST)
 		return 0;
-	if (tb[RTA_OIF] != NULL)
-		mark_link(links, nla_get_u32(tb[RTA_OIF]));
+	if (read_u32(tb[RTA_OIF], &oif))
+		mark_link(links, oif);
 	if (tb[RTA_MULTIPATH] != NULL) {
 		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
 		int left = nla_len(tb[RTA_MULTIPATH]);
 
-		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+		/* RTNH_OK() looks into the next one before it looks whether there is one */
+		for (; left >= (int)sizeof(*hop) && RTNH_OK(hop, left);
+		     left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
 			mark_link(links, (unsigned)hop->rtnh_ifindex);
 	}
 	return 0;

@@ -367,9 +367,9 @@ static void say_why_not(const struct sentinel *s, const redisReply *r, struct an
 			r = s->replies[0];
 		snprintf(answer->error, sizeof(answer->error), "%.60s", r->str);
 		answer->error[strcspn(answer->error, "\r\n")] = '\0';
-	} else {
-		snprintf(answer->error, sizeof(answer->error), "it does not speak as a Sentinel");
 	}
+	if (answer->error[0] == '\0')
+		snprintf(answer->error, sizeof(answer->error), "it does not speak as a Sentinel");
 }
 
 void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer)
