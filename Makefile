@@ -271,7 +271,7 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/*.sh tests/demo tests/bench-others $(filter-out %.md,$(wildcard examples/hooks/*)) \
+	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/demo tests/bench-others $(filter-out %.md,$(wildcard examples/hooks/*)) \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \

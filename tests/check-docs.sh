@@ -194,7 +194,7 @@ names_exist() {
 
 	for file in "${prose[@]}"; do
 		while read -r name; do
-			grep -qE "^([a-z-]+ )*$name( [a-z-]+)*:" Makefile || differs "$file names make $name"
+			grep -qE "^([a-z-]+ )*$name( [a-z-]+)*:" Makefile tests/*.mk || differs "$file names make $name"
 		done < <(grep -oE '(^ {4}|`|[$#] )(sudo )?make [a-z][a-z-]*' "$file" | sed 's/.*make //' | sort -u)
 	done
 	for file in "${prose[@]}" "$man8" "$man5" packaging/systemd/* examples/* examples/*/*; do

@@ -11,7 +11,7 @@ DEPS_FUZZ = clang libclang-rt-dev gcovr libasan8 libubsan1
 
 # each for so long, as many at a time as there are processors
 FUZZ_SECONDS = 7200
-FUZZ_TARGETS = args config sentinel netlink diag frame
+FUZZ_TARGETS = args config sentinel netlink diag frame relay
 FUZZ_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # libFuzzer brings its own main(); gcc has none

@@ -36,7 +36,7 @@ static bool is_word(char *const words[], int count, const char *word)
 static void check_args(const struct args *args, int argc, char **argv)
 {
 	must(args->argc >= 0 && args->argc < argc);
-	must(args->face <= FACE_RELEASE || args->help || args->version);
+	must(args->face <= FACE_SERVE || args->help || args->version);
 	if (args->help || args->version)
 		return;
 	if (args->face == FACE_EVENT) {
