@@ -3,6 +3,7 @@
 #
 #   make             the program            make deps       what all this needs, from Debian
 #   make check       all tests, as root     make demo       a failover to look at, as root
+#   make examples    every setup under examples/, started, broken and healed, as root
 #   make bench       against the floor and the usual script, as root
 #   make soak N=500  real failovers in every way, with an oracle, as root (SEED=, LABS=: tests/soak.c)
 #   make bench-others  the same failovers with other programs that move a VIP, as root
@@ -49,6 +50,7 @@ DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputi
 DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
+DEPS_EXAMPLES = curl
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -61,6 +63,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 # These install what is missing themselves; the others need the libraries to be there.
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 SELF_HELP += soak
+SELF_HELP += examples deps-examples
 SELF_HELP += bench-others
 SELF_HELP += fuzz deps-fuzz check-fuzz
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
@@ -91,7 +94,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree check-asan \
-	tests demo bench asan lint install uninstall clean deps-package deb rpm
+	tests demo examples deps-examples bench asan lint install uninstall clean deps-package deb rpm
 
 all: $(PROGRAM)
 
@@ -197,6 +200,8 @@ deps:
 	$(call apt,$(DEPS_BUILD) $(DEPS_TEST))
 deps-package: deps
 	$(call apt,$(DEPS_PACKAGE))
+deps-examples: deps
+	$(call apt,$(DEPS_EXAMPLES))
 deps-lint: deps
 	$(call apt,$(DEPS_LINT))
 
@@ -234,7 +239,14 @@ check-unit check-netns check-parts check-cluster check-faces: deps
 demo: deps
 	$(root)
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
-	@tests/demo
+	@examples/three-hosts/run
+
+# They wait more than they work, so all run at once; what each showed is in build/examples/.
+EXAMPLE_RUNS = three-hosts three-hosts--five
+examples: deps deps-examples
+	$(root)
+	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
+	@examples/run-all build/examples $(EXAMPLE_RUNS)
 
 bench: deps
 	$(root)
@@ -271,8 +283,9 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/demo tests/bench-others $(filter-out %.md,$(wildcard examples/hooks/*)) \
+	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
+	shellcheck -x examples/*.sh examples/run-all examples/*/run $(filter-out %.md,$(wildcard examples/hooks/*))
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)

@@ -203,7 +203,7 @@ names_exist() {
 			[[ -e $name ]] || differs "$file names $name"
 		done < <(grep -oE '\b(man|tests|examples|packaging)/[A-Za-z0-9._/-]*[A-Za-z0-9]' "$file" | sort -u)
 	done
-	for name in demo check; do
+	for name in demo check examples; do
 		grep -q "sudo make $name" README.md || differs "README.md does not name sudo make $name"
 	done
 }
