@@ -148,6 +148,12 @@ void lab_must(struct lab_host *h, const char *fmt, ...) LAB_PRINTF(2, 3);
 const char *lab_program(void);
 
 /*
+ * For a child: as RestrictAddressFamilies= does it, socket(2) says EAFNOSUPPORT for this family from
+ * now on. Negative when that cannot be had.
+ */
+int lab_forbid_family(unsigned family);
+
+/*
  * Writes the host's configuration, /run/sentinel-vip.conf, mode 0600, root's; every command is
  * started with SENTINEL_VIP_CONFIG set to it.
  */

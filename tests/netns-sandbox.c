@@ -7,16 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -80,22 +75,6 @@ static void with_two_capabilities_only(void **state)
 	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
 }
 
-/* As RestrictAddressFamilies= does it: socket(2) says EAFNOSUPPORT for this family. */
-static int forbid_family(unsigned family)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, family, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
-		     &(struct sock_fprog){.len = sizeof code / sizeof *code, .filter = code});
-}
-
 static int exec_call(const char *to)
 {
 	const char *const argv[] = {lab_program(), SENTINELS_CALL(to), NULL};
@@ -106,7 +85,7 @@ static int exec_call(const char *to)
 
 static int call_without_family(void *family)
 {
-	return forbid_family(*(const unsigned *)family) < 0 ? 126 : exec_call(OUR4);
+	return lab_forbid_family(*(const unsigned *)family) < 0 ? 126 : exec_call(OUR4);
 }
 
 static void without_a_family(unsigned family, const char *name)

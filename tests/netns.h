@@ -92,6 +92,8 @@ int netns_event_tests(void);
 int netns_conflict_tests(void);
 int netns_follow_tests(void);
 int netns_reset_tests(void);
+int netns_relay_tests(void);
+int netns_relay_trouble_tests(void);
 int netns_crowd_tests(void);
 int netns_hook_tests(void);
 

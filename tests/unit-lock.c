@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -261,6 +262,23 @@ static void a_child_does_not_keep_it(void **state)
 	end(child, SIGKILL);
 }
 
+/* A sandbox may hide /proc: the name must be the one that others use all the same. */
+static void the_lock_is_the_same_without_proc(void **state)
+{
+	struct lock lock;
+	pid_t child, held;
+
+	(void)state;
+	held = holder("m", -1);
+	child = fork();
+	if (child == 0)
+		_exit(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		      mount("none", "/proc", "tmpfs", 0, NULL) == 0 &&
+		      take("m", 0, &lock) == -ETIMEDOUT ? 0 : 1);
+	end(child, 0);
+	end(held, SIGKILL);
+}
+
 /* Eight processes raise the number 25 times each: none is lost. */
 static void it_excludes(void **state)
 {
@@ -414,6 +432,7 @@ int unit_lock_tests(void)
 		test(without_the_lock_there_is_the_number),
 		test(another_master_does_not_wait),
 		test(another_network_namespace_does_not_wait),
+		test(the_lock_is_the_same_without_proc),
 		test(a_killed_holder_holds_nothing),
 		test(a_child_does_not_keep_it),
 		test(it_excludes),
