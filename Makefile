@@ -65,7 +65,7 @@ SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit chec
 SELF_HELP += soak
 SELF_HELP += examples deps-examples
 SELF_HELP += bench-others
-SELF_HELP += fuzz deps-fuzz check-fuzz
+SELF_HELP += fuzz deps-fuzz check-fuzz analyze
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -281,6 +281,7 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns 'claim_*'
 	ASAN_OPTIONS=detect_leaks=0 SENTINEL_VIP=$(PROGRAM) $(O)/check-netns '*garbage*'
 
+# varFuncNullUB: where POSIX holds NULL is a pointer, and ends a list of arguments as one
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
 	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/bench-others \
@@ -289,7 +290,10 @@ lint: deps-lint
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+		--inline-suppr --suppress=varFuncNullUB -D_GNU_SOURCE $(wildcard tests/*.c tests/fuzz/*.c)
 	clang-tidy --quiet $(SOURCES) -- -std=gnu11 $(ALL_CPPFLAGS)
+	@$(MAKE) --no-print-directory analyze
 
 include tests/deep.mk
 

@@ -103,7 +103,7 @@ static bool read_variable(const struct process *p, const char *name, char out[PA
 		const char *value = strchr(text + i, '=');
 
 		seen = seen || value != NULL;
-		if (value == text + i + size && strncmp(text + i, name, size) == 0 &&
+		if (value != NULL && value == text + i + size && strncmp(text + i, name, size) == 0 &&
 		    value[1] != '\0')
 			snprintf(out, PATH_MAX, "%s", value + 1);
 	}

@@ -4,8 +4,16 @@
 #
 #   make fuzz        the parsers, fed with whatever comes to mind, for FUZZ_SECONDS each
 #   make check-fuzz  the corpora once more, under the sanitizers
+#   make analyze     gcc's static analyzer
 
 DEPS_FUZZ = clang libclang-rt-dev gcovr libasan8 libubsan1
+
+# Analysis ---------------------------------------------------------------
+
+# beside clang-tidy and cppcheck, which `make lint` runs
+analyze: deps
+	@$(MAKE) --no-print-directory -s O=build/analyze PROGRAM=build/analyze/sentinel-vip CC=gcc \
+		CFLAGS='-O2 -fanalyzer -Werror' build/analyze/sentinel-vip
 
 # Fuzzing ----------------------------------------------------------------
 
@@ -25,7 +33,7 @@ $(FUZZ_TARGETS:%=$(O)/tests/fuzz/%.o) $(O)/tests/fuzz/world.o $(O)/tests/fuzz/re
 $(FUZZ_BUILT): $(O)/fuzz-%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/world.o $(FUZZ_MAIN) $(PARTS)
 	$(LINK) $(FUZZ_LINK) -o $@ $(filter-out $(FUZZ_INSTEAD_$*),$^) $(LIBS)
 
-.PHONY: deps-fuzz fuzz fuzz-targets check-fuzz check-corpora
+.PHONY: analyze deps-fuzz fuzz fuzz-targets check-fuzz check-corpora
 
 fuzz-targets: $(FUZZ_BUILT)
 

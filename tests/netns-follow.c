@@ -138,9 +138,12 @@ static void expect_followed(const unsigned char mac[6], int64_t since)
 	bool heard = false;
 
 	for (size_t i = 0; i < NEIGHBOURS; i++) {
-		all[n++] = (struct waits){.n = &neighbours[i], .address = VIP4};
-		if (neighbours[i].knows) /* no kernel makes an entry of an advertisement */
-			all[n++] = (struct waits){.n = &neighbours[i], .address = VIP6};
+		all[n] = (struct waits){.n = &neighbours[i], .address = VIP4};
+		n++;
+		if (!neighbours[i].knows) /* no kernel makes an entry of an advertisement */
+			continue;
+		all[n] = (struct waits){.n = &neighbours[i], .address = VIP6};
+		n++;
 	}
 	for (left = n; left > 0;) {
 		int ms = (int)((lab_now_ns() - since) / 1000000);

@@ -316,7 +316,7 @@ static void wait_for_healing(void)
 /* A failover that nobody asked for begins it anew. */
 static bool wait_for_quiet(void)
 {
-	int before[MASTERS_MAX];
+	int before[MASTERS_MAX] = {0};
 	bool same;
 
 	do {

@@ -42,7 +42,7 @@ static void print_steps(const struct plan *plan, char *out, size_t size)
 		assert_true(s->address == NULL || s->address->ifindex == s->link->ifindex);
 		snprintf(out + n, size - n, "%s %s/%u %s\n", verbs[s->kind],
 			 ip_text(&s->vip->ip, text),
-			 s->address != NULL ? s->address->prefixlen : s->vip->prefixlen,
+			 (unsigned)(s->address != NULL ? s->address->prefixlen : s->vip->prefixlen),
 			 s->link->name);
 	}
 }

@@ -129,7 +129,7 @@ static void the_checksum_is_right(void **state)
 		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 		"fd00:ffff:ffff:ffff:ffff:ffff:ffff:fffe",
 		"fd12:3456:789a:bcde:f012:3456:789a:bcde" };
-	struct na_frame frame;
+	struct na_frame frame = { 0 };
 
 	(void)state;
 	assert_int_equal(checksum_of(golden_na), 0xa6ad);
