@@ -22,7 +22,14 @@ enum {
 	NA_REPEATS = 2,		/* MAX_NEIGHBOR_ADVERTISEMENT, 3, less the first */
 	BUSY_MS = 50,		/* before the next try where a run holds the lock */
 	GRACE_MS = 10000,	/* for the kernel, after the last of the schedule */
+	LATE_MS = 1000,		/* no busy machine's fault: this process was stopped meanwhile */
+	ASK_MS = 1000,		/* for all Sentinels */
+	RESOLVE_MS = 500,
+	WORD_HOLDS_MS = 1000,	/* no failover is quicker */
 };
+
+/* What the Sentinels say of where the master is. */
+enum word { WORD_NONE, WORD_HERE, WORD_ELSEWHERE };
 
 struct announcer {
 	const struct master *master;
@@ -35,6 +42,7 @@ struct announcer {
 	int watch;		/* facts_watch() */
 	int newer;		/* lock_watch() */
 	struct netlink *netlink;
+	double here_ms;		/* when the Sentinels said that the master is here; or negative */
 };
 
 int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n)
@@ -186,6 +194,61 @@ static bool wait_and_hear(struct announcer *a, double until)
 		polls[0].revents != 0 || polls[1].revents != 0;
 }
 
+/* All of them: the local one may have been stopped together with this process. */
+static enum word ask_the_sentinels(struct announcer *a)
+{
+	CLEANUP(facts_free) struct facts facts = { 0 };
+	struct council council;
+	struct endpoint at;
+	struct truth truth;
+	struct why why;
+	bool decided;
+
+	if (!a->master->verify || council_ask(&a->master, 1, clock_ms() + ASK_MS, &council) < 0)
+		return WORD_NONE;
+	decided = council_decide(&council, false, &at);
+	council_free(&council);
+	if (!decided || truth_of(a->master, &at, RESOLVE_MS, &truth, &why) < 0 ||
+	    vip_addresses(a->netlink, AF_UNSPEC, &facts) < 0)
+		return WORD_NONE;
+	return plan_is_here(&truth, &facts) ? WORD_HERE : WORD_ELSEWHERE;
+}
+
+/*
+ * Another host has announced an address of ours, or this process was stopped for so long that
+ * another one may have: nothing is said before it is known who is right.  Where nobody
+ * can tell, whoever announced last is.  False when the master is elsewhere.
+ */
+static bool is_right(struct announcer *a, bool late)
+{
+	bool challenged = false;
+	enum word word = WORD_HERE;
+
+	for (size_t i = 0; i < a->count; i++)
+		challenged = challenged || a->targets[i].challenged;
+	if (!late && !challenged)
+		return true;
+	if (late || a->here_ms < 0 || clock_ms() > a->here_ms + WORD_HOLDS_MS) {
+		word = ask_the_sentinels(a);
+		a->here_ms = word == WORD_HERE ? clock_ms() : -1;
+	}
+	for (size_t i = 0; i < a->count; i++) {
+		struct target *t = &a->targets[i];
+
+		t->superseded = t->superseded || (t->challenged && word == WORD_NONE);
+		t->challenged = false;
+	}
+	if (word == WORD_ELSEWHERE) {
+		struct line line = { 0 };
+
+		line_add(&line, "%s: no longer announced: the Sentinels say that another host is the "
+			 "master; if the VIP is still here, run: sentinel-vip sync %s", a->master->name,
+			 a->master->name);
+		log_send(LOG_WARNING, line.text);
+	}
+	return word != WORD_ELSEWHERE;
+}
+
 static void warn_of_silence(const struct announcer *a)
 {
 	char text[IP_TEXT_SIZE];
@@ -219,7 +282,9 @@ static void announce(struct announcer *a)
 		wake = seen == LOOK_BUSY ? clock_ms() + BUSY_MS : next_wake(a);
 		while (wake >= 0 && !wait_and_hear(a, wake))
 			;
-	} while (wake >= 0 && clock_ms() < a->end_ms);
+		if (wake >= 0 && !is_right(a, clock_ms() > wake + LATE_MS))
+			seen = LOOK_END;
+	} while (seen != LOOK_END && wake >= 0 && clock_ms() < a->end_ms);
 	/* a newer run's announcer says what is true now */
 	if (seen != LOOK_END) {
 		conflict_report(a->master->name, a->targets, a->count);
@@ -276,7 +341,7 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 		    uint64_t number)
 {
 	struct announcer a = { .master = master, .number = number, .begun_ms = clock_ms(),
-			       .packet = packet, .watch = -1 };
+			       .packet = packet, .watch = -1, .here_ms = -1 };
 	int err = list_targets(plan, &a);
 	pid_t child;
 

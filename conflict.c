@@ -144,9 +144,9 @@ static bool take(const char *master, struct target *t, const struct holder *hold
 	}
 	t->heard++;
 	t->answered = true;
-	/* nobody was asked: it has been claimed there since; whoever claimed last is not to yield */
+	/* nobody was asked: it was claimed there since, or a stale holder has spoken up by itself */
 	if (holder->announced && now - t->probed_ms > LET_GO_MS && now - t->begun_ms > APART_MS)
-		t->superseded = true;
+		t->challenged = true;
 	if (t->again_ms < 0 && !t->judged && (t->heard == 1 || now - t->talked_over_ms >= APART_MS)) {
 		t->again_ms = now + LET_GO_MS;
 		t->talked_over_ms = t->again_ms;

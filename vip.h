@@ -1000,7 +1000,8 @@ struct target {
 	double verdict_ms;	/* when the last probe's answer must have come */
 	bool answered;		/* since the last probe */
 	double probed_ms;	/* when the last probe was sent */
-	bool superseded;	/* another host has announced it since */
+	bool challenged;	/* another host has announced it since, unasked */
+	bool superseded;	/* and may well be right: not to be announced any more */
 	bool judged;
 };
 
@@ -1027,7 +1028,9 @@ void conflict_report(const char *master, const struct target *targets, size_t co
  * Goes on announcing the plan's VIPs from a detached child after the first
  * announcement: its own session, no descriptor of the caller's but `packet`.
  * It ends with the schedule, or as soon as no VIP of the plan is on its link, or when the
- * lock's number is no longer `number` (0: not looked at).
+ * lock's number is no longer `number` (0: not looked at), or when, another host having
+ * announced one of them or this one having been frozen, the Sentinels say that the master is
+ * elsewhere.
  * Returns in the caller only, 0 or -errno of the fork.
  */
 int announce_detach(int packet, const struct master *master, const struct plan *plan,

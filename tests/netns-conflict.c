@@ -6,12 +6,9 @@
  */
 #include "netns.h"
 
-#include <linux/if_packet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define OTHER4 "10.0.0.8"
 #define NAMED_MS 100 /* from the first announcement to the line in the log */
@@ -82,30 +79,6 @@ static int64_t first_sent(const char *address, int64_t since)
 			return lips->frames[i].ns;
 	fail_msg("%s was not announced", address);
 	return 0;
-}
-
-/* A frame of the other holder's own: it announces the VIP, or looks for a neighbour from it. */
-static void old_speaks(bool announces)
-{
-	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
-	/* clang-format off */
-	unsigned char frame[42] = {
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x08, 0x06,
-		0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 1,
-		0, 0, 0, 0, 0, 0, 10, 0, 0, 250, 0, 0, 0, 0, 0, 0, 10, 0, 0, 99,
-	};
-	/* clang-format on */
-	int fd = lab_socket(old, AF_PACKET, SOCK_RAW, 0);
-
-	memcpy(frame + 6, olds, 6);
-	memcpy(frame + 22, olds, 6);
-	if (announces)
-		frame[41] = 250;
-	lab_sh(old, &r, "ip -o link show eth0");
-	to.sll_ifindex = atoi(r.out);
-	if (sendto(fd, frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) < 0)
-		lab_fail("sendto: %m");
-	close(fd);
 }
 
 /* ---- said ---- */
@@ -196,7 +169,7 @@ static void comes_later(void **state)
 	lab_sleep_ms(500);
 	assert_int_equal(lab_log_count(us, "held"), 0);
 	lab_must(old, "ip addr add " VIP4 "/32 dev eth0");
-	old_speaks(false);
+	netns_speak(old, false);
 	assert_non_null(lab_log_wait(us, line_of(VIP4, "also", olds_text), NAMED_MS));
 	wait_for_the_end(2500);
 	assert_int_equal(lab_log_count(us, line_of(VIP4, "still", olds_text)), 1);
@@ -268,7 +241,7 @@ static void talked_over_at_most_once_a_second(void **state)
 	lab_config(us, "announce = 5\n" CONFIG4);
 	claim();
 	while (lab_now_ns() < begun + 3300 * MS) {
-		old_speaks(false);
+		netns_speak(old, false);
 		lab_sleep_ms(97);
 	}
 	lab_capture_read(lips);
@@ -284,25 +257,6 @@ static void talked_over_at_most_once_a_second(void **state)
 	}
 	assert_in_range(extra, 3, 4);
 	assert_int_equal(lab_log_count(us, "held"), 1);
-}
-
-/* Somebody announces it long after us, and nobody asked: it was claimed there since. */
-static void yields_to_a_later_claim(void **state)
-{
-	size_t sent;
-
-	(void)state;
-	lab_config(us, "announce = 0.2 1.1 1.9 2.2\n" CONFIG4);
-	claim();
-	lab_sleep_ms(1500);
-	sent = arps_between(0, lab_now_ns());
-	assert_int_equal(sent, 3 * 2);
-	old_speaks(true);
-	assert_non_null(lab_log_wait(us, line_of(VIP4, "also", olds_text), NAMED_MS));
-	wait_for_the_end(SLACK_MS);
-	lab_sleep_ms(600);
-	assert_int_equal(arps_between(0, lab_now_ns()), sent);
-	assert_int_equal(lab_log_count(us, "still held"), 0);
 }
 
 /*
@@ -379,7 +333,6 @@ int netns_conflict_tests(void)
 		conflict_test(two_of_them),
 		conflict_test(talked_over),
 		conflict_test(talked_over_at_most_once_a_second),
-		conflict_test(yields_to_a_later_claim),
 		conflict_test(asking_misleads_nobody),
 		conflict_test(our_other_interface),
 		conflict_test(the_usual_talk),

@@ -5,8 +5,11 @@
  */
 #include "netns.h"
 
+#include <linux/if_packet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct lab_host *us, *peer;
 struct lab_capture *eyes;
@@ -120,4 +123,29 @@ void netns_announced(const char *file, int line, const char *address)
 		check(f, "%s was not announced (form %zu)", address, i + 1);
 		check(f->ns < r.exit_ns, "%s was announced after the program had ended", address);
 	}
+}
+
+void netns_speak(struct lab_host *h, bool announces)
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
+	/* clang-format off */
+	unsigned char frame[42] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x08, 0x06,
+		0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 1,
+		0, 0, 0, 0, 0, 0, 10, 0, 0, 250, 0, 0, 0, 0, 0, 0, 10, 0, 0, 99,
+	};
+	/* clang-format on */
+	int fd = lab_socket(h, AF_PACKET, SOCK_RAW, 0);
+	struct lab_result index;
+
+	if (!lab_mac(h, "eth0", frame + 6))
+		lab_fail("no MAC");
+	memcpy(frame + 22, frame + 6, 6);
+	if (announces)
+		frame[41] = 250;
+	lab_sh(h, &index, "ip -o link show eth0");
+	to.sll_ifindex = atoi(index.out);
+	if (sendto(fd, frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) < 0)
+		lab_fail("sendto: %m");
+	close(fd);
 }

@@ -71,6 +71,11 @@ void netns_silence(const char *file, int line);
 #define expect_announced(address) netns_announced(__FILE__, __LINE__, address)
 void netns_announced(const char *file, int line, const char *address);
 
+/*
+ * A frame of a host that has VIP4: it announces it, unasked, or looks for a neighbour from it.
+ */
+void netns_speak(struct lab_host *h, bool announces);
+
 /* netns_*.c: the groups, each run by check-netns.c. */
 int netns_state_tests(void);
 int netns_primary_tests(void);
@@ -90,6 +95,7 @@ int netns_overtake_tests(void);
 int netns_quiet_tests(void);
 int netns_event_tests(void);
 int netns_conflict_tests(void);
+int netns_yield_tests(void);
 int netns_follow_tests(void);
 int netns_reset_tests(void);
 int netns_relay_tests(void);
