@@ -5,6 +5,7 @@
  */
 #include "vip.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
@@ -14,6 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { LINK_LOCAL_NET = 0xa9fe0000 };	/* 169.254.0.0/16 */
 
 static int read_link(void *arg, struct nlmsghdr *message)
 {
@@ -118,8 +121,11 @@ static bool matters(const struct master *master, const struct ip *here, size_t c
 	return false;
 }
 
-/* Whether the VIPs are all the IPv4 addresses that the link has. */
-static bool only_vips_on(const struct master *master, const struct facts *facts,
+/*
+ * Whether VIPs, of whichever master, are all the IPv4 addresses that the link has.  One that the
+ * host has given itself (RFC 3927) is none that it is reached at.
+ */
+static bool only_vips_on(const struct config *config, const struct facts *facts,
 			 const struct link *link)
 {
 	bool any = false;
@@ -129,21 +135,22 @@ static bool only_vips_on(const struct master *master, const struct facts *facts,
 
 		if (a->ifindex != link->ifindex || a->ip.family != AF_INET)
 			continue;
-		if (!is_vip(master, &a->ip))
+		if (config_owner(config, &a->ip) != NULL)
+			any = true;
+		else if ((ntohl(a->ip.in.s_addr) & IN_CLASSB_NET) != LINK_LOCAL_NET)
 			return false;
-		any = true;
 	}
 	return any;
 }
 
 /* The whole table has to be read, so only when the answer can matter. */
-static int find_default_routes(struct netlink *netlink, const struct master *master,
+static int find_default_routes(struct netlink *netlink, const struct config *config,
 			       struct facts *facts)
 {
 	bool needed = false;
 
 	for (size_t i = 0; i < facts->link_count; i++) {
-		facts->links[i].only_vips = only_vips_on(master, facts, &facts->links[i]);
+		facts->links[i].only_vips = only_vips_on(config, facts, &facts->links[i]);
 		needed = needed || facts->links[i].only_vips;
 	}
 	return needed ? route_find_defaults(netlink, facts->links, facts->link_count) : 0;
@@ -176,8 +183,8 @@ static sa_family_t common_family(const struct master *master, const struct ip *h
 	return family;
 }
 
-int facts_gather(struct netlink *netlink, const struct master *master, const struct ip *here,
-	      size_t count, struct facts *facts)
+int facts_gather(struct netlink *netlink, const struct config *config, const struct master *master,
+		 const struct ip *here, size_t count, struct facts *facts)
 {
 	struct facts found;
 	int err = vip_addresses(netlink, common_family(master, here, count), &found);
@@ -192,7 +199,7 @@ int facts_gather(struct netlink *netlink, const struct master *master, const str
 		if (matters(master, here, count, &found.addresses[i]))
 			err = want_link(netlink, &found, found.addresses[i].ifindex, NULL);
 	if (err == 0)
-		err = find_default_routes(netlink, master, &found);
+		err = find_default_routes(netlink, config, &found);
 	if (err < 0) {
 		facts_free(&found);
 		return err;

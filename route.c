@@ -6,10 +6,13 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <string.h>
+
+enum { NEXTHOPS_MAX = 32 };
 
 /* Local routes --------------------------------------------------------- */
 
@@ -138,51 +141,99 @@ int route_is_sealed(struct netlink *netlink, const struct address *address, bool
 
 /* Default routes ------------------------------------------------------- */
 
-struct links {
-	struct link *items;
-	size_t count;
+struct defaults {
+	struct link *links;
+	size_t link_count;
+	uint32_t nexthops[NEXTHOPS_MAX];	/* objects that only have a number in the routes */
+	size_t nexthop_count;
 };
 
-static void mark_link(struct links *links, unsigned ifindex)
+static void mark_link(struct defaults *d, unsigned ifindex)
 {
-	for (size_t i = 0; i < links->count; i++)
-		if (links->items[i].ifindex == ifindex)
-			links->items[i].default_route = true;
+	for (size_t i = 0; i < d->link_count; i++)
+		if (d->links[i].ifindex == ifindex)
+			d->links[i].default_route = true;
 }
 
+static void want_nexthop(struct defaults *d, uint32_t id)
+{
+	for (size_t i = 0; i < d->nexthop_count; i++)
+		if (d->nexthops[i] == id)
+			return;
+	if (d->nexthop_count < NEXTHOPS_MAX)
+		d->nexthops[d->nexthop_count++] = id;
+}
+
+/* Or the half of one, 0.0.0.0/1 and 128.0.0.0/1, by which a default route is outdone. */
 static int read_route(void *arg, struct nlmsghdr *message)
 {
-	struct links *links = arg;
+	struct defaults *d = arg;
 	struct rtmsg *fixed;
 	struct nlattr *tb[RTA_MAX + 1];
-	uint32_t oif;
 
 	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
 		return 0;
 	fixed = nlmsg_data(message);
-	if (nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 ||
-	    fixed->rtm_dst_len != 0 || fixed->rtm_type != RTN_UNICAST)
+	if (fixed->rtm_dst_len > 1 || fixed->rtm_type != RTN_UNICAST ||
+	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
 		return 0;
-	if (read_u32(tb[RTA_OIF], &oif))
-		mark_link(links, oif);
+	if (tb[RTA_OIF] != NULL)
+		mark_link(d, nla_get_u32(tb[RTA_OIF]));
+	else if (tb[RTA_NH_ID] != NULL)
+		want_nexthop(d, nla_get_u32(tb[RTA_NH_ID]));
 	if (tb[RTA_MULTIPATH] != NULL) {
 		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
 		int left = nla_len(tb[RTA_MULTIPATH]);
 
-		/* RTNH_OK() looks into the next one before it looks whether there is one */
-		for (; left >= (int)sizeof(*hop) && RTNH_OK(hop, left);
-		     left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
-			mark_link(links, (unsigned)hop->rtnh_ifindex);
+		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+			mark_link(d, (unsigned)hop->rtnh_ifindex);
 	}
 	return 0;
+}
+
+/* One of them has a link, a group has further ones. */
+static int read_nexthop(void *arg, struct nlmsghdr *message)
+{
+	struct defaults *d = arg;
+	struct nlattr *tb[NHA_MAX + 1];
+
+	if (message == NULL || message->nlmsg_type != RTM_NEWNEXTHOP ||
+	    nlmsg_parse(message, sizeof(struct nhmsg), tb, NHA_MAX, NULL) < 0)
+		return 0;
+	if (tb[NHA_OIF] != NULL)
+		mark_link(d, nla_get_u32(tb[NHA_OIF]));
+	if (tb[NHA_GROUP] != NULL) {
+		const struct nexthop_grp *members = nla_data(tb[NHA_GROUP]);
+
+		for (size_t i = 0; i < (size_t)nla_len(tb[NHA_GROUP]) / sizeof(*members); i++)
+			want_nexthop(d, members[i].id);
+	}
+	return 0;
+}
+
+/* With net.ipv4.nexthop_compat_mode 0 the routes do not tell the links.  One that is gone is none. */
+static int ask_nexthop(struct netlink *netlink, uint32_t id, struct defaults *d)
+{
+	struct nhmsg fixed = { 0 };
+	CLEANUP(netlink_free_message) struct nl_msg *msg =
+		netlink_question(RTM_GETNEXTHOP, 0, &fixed, sizeof(fixed));
+	int err;
+
+	if (msg == NULL || nla_put_u32(msg, NHA_ID, id) < 0)
+		return -ENOMEM;
+	err = netlink_ask(netlink, msg, read_nexthop, d);
+	return err == -ENOENT ? 0 : err;
 }
 
 int route_find_defaults(struct netlink *netlink, struct link *links, size_t count)
 {
 	struct rtmsg fixed = { .rtm_family = AF_INET };
-	struct links marked = { .items = links, .count = count };
+	struct defaults d = { .links = links, .link_count = count };
 	CLEANUP(netlink_free_message) struct nl_msg *msg =
 		netlink_question(RTM_GETROUTE, NLM_F_DUMP, &fixed, sizeof(fixed));
+	int err = msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, &d);
 
-	return msg == NULL ? -ENOMEM : netlink_ask(netlink, msg, read_route, &marked);
+	for (size_t i = 0; err == 0 && i < d.nexthop_count; i++)	/* which grows */
+		err = ask_nexthop(netlink, d.nexthops[i], &d);
+	return err;
 }

@@ -586,7 +586,7 @@ struct link {
 	unsigned flags;		/* IFF_*; IFF_LOWER_UP is the carrier */
 	unsigned type;		/* ARPHRD_* */
 	uint8_t mac[ETH_ALEN];	/* of an ARPHRD_ETHER link only */
-	bool only_vips;		/* has IPv4 addresses, and all are VIPs of the master */
+	bool only_vips;		/* has IPv4 addresses, and all are VIPs, or link-local */
 	bool default_route;	/* carries an IPv4 default route; looked up for only_vips */
 };
 
@@ -605,8 +605,8 @@ struct facts {
  * its VIPs, those that hold one of the `count` addresses at `here`, and those whose
  * subnet a VIP is in.
  */
-int facts_gather(struct netlink *netlink, const struct master *master, const struct ip *here,
-	      size_t count, struct facts *facts);
+int facts_gather(struct netlink *netlink, const struct config *config, const struct master *master,
+		 const struct ip *here, size_t count, struct facts *facts);
 void facts_free(struct facts *facts);
 const struct link *facts_link(const struct facts *facts, unsigned ifindex);
 /* Only the addresses, of one family or, with AF_UNSPEC, of both. */

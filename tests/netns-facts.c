@@ -109,6 +109,46 @@ static void default_route_in_another_table(void **state)
 	expect_unchanged(before);
 }
 
+/* Refused, and nothing changed, with these routes and further addresses beside the VIP. */
+static void expect_own(const char *commands)
+{
+	char *before;
+
+	lab_must(us, "ip addr flush dev eth0 scope global; ip route flush table main; "
+		     "ip addr add " VIP4 "/24 dev eth0; %s", commands);
+	before = netns_state();
+	sentinel(PEER4);
+	expect(2, "mymaster: refused", VIP4, "eth0", "own");
+	expect_unchanged(before);
+}
+
+/* What is no address of the host's own is no reason to take the only one that is. */
+static void other_addresses_that_are_not_its_own(void **state)
+{
+	(void)state;
+	lab_config(us, CONFIG4 "[other]\nvip = 10.0.0.251\n");
+	expect_own("ip addr add 10.0.0.251/32 dev eth0; ip route add default via " PEER4);
+	expect_own("ip addr add 169.254.7.7/16 dev eth0; ip route add default via " PEER4);
+}
+
+/* Two halves of all addresses, as VPNs have it, or a nexthop object, which only has a number. */
+static void default_routes_in_disguise(void **state)
+{
+	(void)state;
+	lab_config(us, CONFIG4);
+	expect_own("ip route add 0.0.0.0/1 via " PEER4 "; ip route add 128.0.0.0/1 via " PEER4);
+	expect_own("sysctl -qw net.ipv4.nexthop_compat_mode=0; "
+		   "ip nexthop add id 7 via " PEER4 " dev eth0; ip route add default nhid 7");
+	expect_own("ip nexthop flush; ip nexthop add id 7 via " PEER4 " dev eth0; "
+		   "ip nexthop add id 8 group 7; ip route add default nhid 8");
+	/* not of this interface */
+	lab_must(us, "ip route flush table main; ip nexthop flush");
+	lab_host_link(us, "eth1", "10.7.0.1/24", NULL);
+	lab_must(us, "ip nexthop add id 9 via 10.7.0.2 dev eth1; ip route add default nhid 9");
+	sentinel(PEER4);
+	expect(0, "released " VIP4);
+}
+
 /* An interface that carries nothing but VIPs is a usual setup. */
 static void interface_for_vips_only(void **state)
 {
@@ -344,6 +384,8 @@ int netns_facts_tests(void)
 		netns_test(vip_is_the_hosts_own),
 		netns_test(vips_are_all_that_the_host_has),
 		netns_test(default_route_in_another_table),
+		netns_test(other_addresses_that_are_not_its_own),
+		netns_test(default_routes_in_disguise),
 		netns_test(interface_for_vips_only),
 		netns_test(addresses_are_compared_in_binary),
 		netns_test(to_is_a_host_name),

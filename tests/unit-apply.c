@@ -52,7 +52,7 @@ static void make_plan(bool here)
 
 	plan_free(&plan);
 	facts_free(&facts);
-	assert_int_equal(facts_gather(netlink, &master, NULL, 0, &facts), 0);
+	assert_int_equal(facts_gather(netlink, &config, &master, NULL, 0, &facts), 0);
 	if (plan_make(&config, &master, &truth, &facts, &plan, &why) < 0)
 		fail_msg("%s", why.text);
 }

@@ -217,6 +217,7 @@ static void facts_are_all_or_none(void **state)
 {
 	struct vip vips[] = { { .ip = unit_ip("10.0.0.250"), .prefixlen = 32 } };
 	struct master master = { .name = "m", .interface = "eth0", .vips = vips, .vip_count = 1 };
+	struct config config = { .masters = &master, .master_count = 1 };
 	struct ip here = unit_ip("10.0.0.1");
 	long live = fault_live();
 	struct facts facts;
@@ -231,7 +232,7 @@ static void facts_are_all_or_none(void **state)
 
 		facts = (struct facts){ .address_count = 77 };
 		fault_set(FAULT_MEMORY, n, 1, ENOMEM);
-		err = facts_gather(netlink, &master, &here, 1, &facts);
+		err = facts_gather(netlink, &config, &master, &here, 1, &facts);
 		if (err == 0)
 			break;
 		assert_int_equal(err, -ENOMEM);
@@ -249,7 +250,7 @@ static void facts_are_all_or_none(void **state)
 	assert_int_equal(fault_live(), live);
 	for (n = 0; n < 3; n++) {		/* addresses, link, routes */
 		fault_set(FAULT_SENDMSG, n, 1, EPERM);
-		assert_int_equal(facts_gather(netlink, &master, &here, 1, &facts), -EPERM);
+		assert_int_equal(facts_gather(netlink, &config, &master, &here, 1, &facts), -EPERM);
 	}
 	assert_int_equal(fault_live(), live);
 }

@@ -167,7 +167,7 @@ static void gather(struct netlink *netlink, uint8_t options)
 
 	master.vip_count = (options & 1) != 0 ? 3 : 1;
 	strcpy(master.interface, (options & 2) == 0 ? "" : (options & 4) == 0 ? "eth0" : "an-altname-of-eth0");
-	err = facts_gather(netlink, &master, &here, (options & 8) != 0, &facts);
+	err = facts_gather(netlink, &config, &master, &here, (options & 8) != 0, &facts);
 	check_error(err);
 	if (err < 0) {
 		must(facts.address_count == 77);
