@@ -35,7 +35,7 @@ PROGRAM = sentinel-vip
 
 SOURCES = log.c ip.c event.c args.c config.c keys.c child.c resolve.c lock.c relay.c serve.c sentinel.c netlink.c vip.c route.c facts.c \
 	diag.c tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c refresh.c hook.c run.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
-	file.c process.c check.c check-host.c check-link.c check-process.c check-redis.c check-sentinel.c check-systemd.c \
+	file.c process.c check.c check-host.c check-link.c check-process.c check-redis.c check-relay.c check-sentinel.c check-systemd.c \
 	reconfig.c
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)
 # all of the program but its main(), for the unit tests
@@ -47,7 +47,7 @@ DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih
 	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
 	util-linux strace nftables
-DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint
+DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd-container
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
 DEPS_EXAMPLES = curl
@@ -63,6 +63,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 # These install what is missing themselves; the others need the libraries to be there.
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 SELF_HELP += soak
+SELF_HELP += check-package
 SELF_HELP += examples deps-examples
 SELF_HELP += bench-others
 SELF_HELP += fuzz deps-fuzz check-fuzz analyze
@@ -95,6 +96,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree check-asan \
 	tests demo examples deps-examples bench asan lint install uninstall clean deps-package deb rpm
+.PHONY: check-package
 
 all: $(PROGRAM)
 
@@ -236,6 +238,11 @@ check-unit check-netns check-parts check-cluster check-faces: deps
 	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/$@
 	SENTINEL_VIP=$(PROGRAM) $(O)/$@
 
+# BOOT names the Debians to boot: see tests/check-package
+check-package: deps deps-package
+	$(root)
+	@tests/check-package
+
 demo: deps
 	$(root)
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
@@ -287,6 +294,7 @@ lint: deps-lint
 	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck -x examples/*.sh examples/run-all examples/*/run $(filter-out %.md,$(wildcard examples/hooks/*))
+	shellcheck -x tests/check-package tests/package-boot.sh
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES)
@@ -351,7 +359,7 @@ EPOCH = $(shell date -u -d "$$(sed -n 's/^ -- .*>  //p;T;q' packaging/debian/cha
 define release
 	rm -rf $(1)
 	mkdir -p $(1)/$(RELEASE)
-	if [ -e .git ]; then git ls-files -z; else find . -path ./build -prune -o -type f -printf '%P\0'; fi | \
+	if [ -e .git ]; then git ls-files -co --exclude-standard -z; else find . -path ./build -prune -o -type f -printf '%P\0'; fi | \
 		tar -c --null -T - | tar -x -C $(1)/$(RELEASE)
 	chmod -R u=rwX,go=rX $(1)/$(RELEASE)
 	find $(1)/$(RELEASE) -exec touch -h -d @$(EPOCH) {} +

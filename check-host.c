@@ -85,4 +85,5 @@ void check_host(const struct config *config, const char *config_path, struct rep
 {
 	check_config(config, config_path, report);
 	check_destroy(report);
+	check_timer(report);
 }

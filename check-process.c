@@ -212,7 +212,7 @@ static void check_hook(const struct process *p, const char *key, const char *pat
 		report_remedy(report, "in Sentinel's unit: [Service] ExecPaths=%s, and the programs that "
 			      "it needs", path);
 	} else if ((st.st_mode & 0111) == 0 || !process_may(p, &st, 1)) {	/* root needs one, too */
-		report_add(report, LEVEL_WARNING, "hook", "Sentinel's user, %s, may not execute %s = %s",
+		report_add(report, LEVEL_WARNING, "hook", "its user, %s, may not execute %s = %s",
 			   p->user, key, path);
 		report_remedy(report, "chmod 755 %s", path);
 	} else {
@@ -263,21 +263,80 @@ static void check_lock(const struct process *p, struct report *report)
 			      p->user, LOCK_DIR);
 }
 
-/* What a sandbox does to it is said with the unit; else the process itself shows it. */
-static void check_process(const struct master *master, const char *program, const char *config_path,
-			  const struct process *process, struct report *report)
+/* The findings of one report after those of another. */
+static void append(struct report *report, const struct report *more)
 {
-	if (check_unit(process->unit, program, report)) {
-		check_caps(process, program, report);
-		check_executable(process, program, report);
+	for (size_t i = 0; i < more->count; i++) {
+		const struct finding *f = &more->findings[i];
+
+		report_add(report, f->level, f->topic, "%s", f->text.text);
+		if (f->remedy.text[0] != '\0')
+			report_remedy(report, "%s", f->remedy.text);
 	}
-	check_same_config(process, program, config_path, report);
-	check_readable(process, "configuration", config_path, report);
+	report->incomplete = report->incomplete || more->incomplete;
+}
+
+static size_t errors_of(const struct report *report)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < report->count; i++)
+		n += report->findings[i].level == LEVEL_ERROR;
+	return n;
+}
+
+/* What a sandbox does to it is said with the unit; else the process itself shows it. */
+static void check_direct(const struct process *p, const char *program, struct report *report)
+{
+	if (!check_unit(p->unit, program, false, report))
+		return;
+	if (p->pid == 0) {
+		check_own_caps(report);
+		return;
+	}
+	check_caps(p, program, report);
+	check_executable(p, program, report);
+}
+
+static void check_relayed(const struct master *master, const char *program,
+			  const char *config_path, const struct process *p, struct report *report)
+{
+	/* in no group that counts: what it may read is looked at with its unit */
+	struct process relay = { .uid = UINT32_MAX, .gid = UINT32_MAX, .user = "sentinel-vip" };
+
+	if (check_unit(p->unit, program, true, report) && p->pid != 0)
+		check_executable(p, program, report);
+	check_relay(p, config_path, master->auth_path, report);
+	check_hook(&relay, "after-claim", master->after_claim, report);
+	check_hook(&relay, "after-release", master->after_release, report);
+}
+
+/*
+ * Where Sentinel can change nothing itself there is the relay, and what the direct way would
+ * need is of no interest.  `p` is empty when no Sentinel is seen.
+ */
+static void check_process(const struct master *master, const char *program, const char *config_path,
+			  const struct process *p, struct report *report)
+{
+	struct report direct = { 0 };
+	bool relayed;
+
+	check_direct(p, program, &direct);
+	relayed = errors_of(&direct) > 0 && check_relay_is_way(p);
+	if (relayed)
+		check_relayed(master, program, config_path, p, report);
+	else
+		append(report, &direct);
+	free(direct.findings);
+	if (relayed || p->pid == 0)
+		return;
+	check_same_config(p, program, config_path, report);
+	check_readable(p, "configuration", config_path, report);
 	if (master->auth_path != NULL)
-		check_readable(process, "password", master->auth_path, report);
-	check_hook(process, "after-claim", master->after_claim, report);
-	check_hook(process, "after-release", master->after_release, report);
-	check_lock(process, report);
+		check_readable(p, "password", master->auth_path, report);
+	check_hook(p, "after-claim", master->after_claim, report);
+	check_hook(p, "after-release", master->after_release, report);
+	check_lock(p, report);
 }
 
 /* The local Sentinel --------------------------------------------------- */
@@ -292,8 +351,8 @@ static void check_answer(const struct state *state, struct report *report)
 			   answer->error);
 		report_remedy(
 			report,
-			"start it (systemctl start redis-sentinel), or correct sentinel = in the "
-			"configuration");
+			"start it (systemctl start redis-sentinel; journalctl -u redis-sentinel says "
+			"why it does not), or correct sentinel = in the configuration");
 		return;
 	case ANSWER_DENIED:
 		report_add(report, LEVEL_ERROR, "reachable", "it does not let this program ask: %s",
@@ -335,8 +394,5 @@ void check_local(const struct state *state, const char *config_path, struct proc
 	}
 	process_find_sentinel(&master->sentinel, process);
 	process_program(program);
-	if (process->pid != 0)
-		check_process(master, program, config_path, process, report);
-	else if (check_unit("", program, report))
-		check_own_caps(report);
+	check_process(master, program, config_path, process, report);
 }

@@ -5,6 +5,7 @@
  */
 #include "vip.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,10 +18,11 @@ enum {
 	OUTPUT_BYTES = 32768,
 	VALUE_BYTES = 2048,
 	DONE_MAX = 8,		/* units that were judged; an alias comes twice */
+	WORDS_MAX = 8,		/* of systemctl's arguments */
 };
 
 #define PROPERTIES "Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers," \
-	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities"
+	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities,ExecStart"
 
 /* Judging -------------------------------------------------------------- */
 
@@ -146,7 +148,22 @@ static void judge_capabilities(struct unit *unit)
 		       "and NoNewPrivileges= leaves no other way");
 }
 
-static void judge_unit(struct unit *unit)
+/* With the relay it only has to be started and to reach a socket. */
+static void judge_relayed(struct unit *unit)
+{
+	char value[VALUE_BYTES];
+
+	judge_paths(unit);
+	if (property(unit, "RestrictAddressFamilies=", value) &&
+	    has_word(value + (*value == '~'), "AF_UNIX") == (*value == '~'))
+		object(unit, *value == '~' ? "RestrictAddressFamilies=" : "RestrictAddressFamilies=AF_UNIX",
+		       "RestrictAddressFamilies= forbids AF_UNIX, by which the relay is asked");
+	if (unit->errors == 0)
+		report_add(unit->report, LEVEL_OK, "sandbox", "%s lets this program ask the relay",
+			   unit->id);
+}
+
+static void judge_direct(struct unit *unit)
 {
 	judge_paths(unit);
 	judge_families(unit);
@@ -163,89 +180,188 @@ static void judge_unit(struct unit *unit)
 }
 
 /* Properties of several units come with an empty line between them. */
-size_t check_unit_judge(const char *output, const char *program, struct report *report,
-			unsigned *errors)
-{
-	char done[DONE_MAX][128], load[64];
-	char *copy = strdup(output), *next = copy;
-	size_t count = 0;
+struct paragraphs {
+	char *copy, *next;
+	char done[DONE_MAX][128];
+	size_t count;
+};
 
-	*errors = 0;
-	if (copy == NULL)
-		report->incomplete = true;
-	while (next != NULL && *next != '\0') {
-		struct unit unit = { .properties = next, .program = program, .report = report };
+static void paragraphs_free(struct paragraphs *p)
+{
+	free(p->copy);
+}
+
+static bool next_unit(struct paragraphs *p, struct unit *unit)
+{
+	while (p->next != NULL && *p->next != '\0') {
+		char load[64];
 		size_t n = 0;
 
-		next = strstr(next, "\n\n");
-		if (next != NULL) {
-			next[1] = '\0';
-			next += 2;
+		unit->properties = p->next;
+		unit->errors = 0;
+		p->next = strstr(p->next, "\n\n");
+		if (p->next != NULL) {
+			p->next[1] = '\0';
+			p->next += 2;
 		}
-		if (file_line(unit.properties, "Id=", unit.id, sizeof(unit.id)) == NULL ||
-		    file_line(unit.properties, "LoadState=", load, sizeof(load)) == NULL ||
+		if (file_line(unit->properties, "Id=", unit->id, sizeof(unit->id)) == NULL ||
+		    file_line(unit->properties, "LoadState=", load, sizeof(load)) == NULL ||
 		    strcmp(load, "loaded") != 0)
 			continue;
-		while (n < count && strcmp(done[n], unit.id) != 0)
+		while (n < p->count && strcmp(p->done[n], unit->id) != 0)
 			n++;
-		if (n < count || count == DONE_MAX)
+		if (n < p->count || p->count == DONE_MAX)
 			continue;
-		memcpy(done[count++], unit.id, sizeof(unit.id));
-		judge_unit(&unit);
+		memcpy(p->done[p->count++], unit->id, sizeof(unit->id));
+		return true;
+	}
+	return false;
+}
+
+size_t check_unit_judge(const char *output, const char *program, bool relayed,
+			struct report *report, unsigned *errors)
+{
+	CLEANUP(paragraphs_free) struct paragraphs all = { .copy = strdup(output) };
+	struct unit unit = { .program = program, .report = report };
+
+	*errors = 0;
+	all.next = all.copy;
+	report->incomplete = report->incomplete || all.copy == NULL;
+	while (next_unit(&all, &unit)) {
+		if (relayed)
+			judge_relayed(&unit);
+		else
+			judge_direct(&unit);
 		*errors += unit.errors;
 	}
-	free(copy);
-	return count;
+	return all.count;
+}
+
+/* A Sentinel that does not run ------------------------------------------ */
+
+/* Of "{ path=... ; argv[]=/usr/bin/redis-sentinel /etc/redis/sentinel.conf ... }" */
+static bool find_configuration(const struct unit *unit, char path[VALUE_BYTES])
+{
+	char value[VALUE_BYTES], *save = NULL;
+	char *words;
+
+	property(unit, "ExecStart=", value);
+	words = strstr(value, "argv[]=");
+	for (char *w = words != NULL ? strtok_r(words, " ", &save) : NULL; w != NULL;
+	     w = strtok_r(NULL, " ", &save)) {
+		size_t n = strlen(w);
+
+		if (*w == '/' && n > 5 && strcmp(w + n - 5, ".conf") == 0) {
+			strcpy(path, w);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* It does not start while it may not execute its client-reconfig-script. */
+static void judge_script(const struct unit *unit, const char *script)
+{
+	char no[VALUE_BYTES], yes[VALUE_BYTES], program[PATH_MAX];
+
+	if (realpath(script, program) == NULL || access(program, X_OK) < 0) {
+		report_add(unit->report, LEVEL_ERROR, "script",
+			   "%s does not start: its client-reconfig-script is %s: %s", unit->id, script,
+			   strerror(errno));
+	} else if (property(unit, "NoExecPaths=", no) && property(unit, "ExecPaths=", yes) &&
+		   nearest(no, program) > nearest(yes, program)) {
+		report_add(unit->report, LEVEL_ERROR, "script",
+			   "%s does not start: its client-reconfig-script is %s, which NoExecPaths= and "
+			   "ExecPaths= forbid to execute", unit->id, script);
+	} else {
+		return;
+	}
+	report_remedy(unit->report, "in sentinel.conf: sentinel client-reconfig-script NAME %s; then "
+		      "systemctl restart %s", unit->program, unit->id);
+}
+
+static void judge_scripts(const char *output, const char *program, struct report *report)
+{
+	CLEANUP(paragraphs_free) struct paragraphs all = { .copy = strdup(output) };
+	struct unit unit = { .program = program, .report = report };
+	char path[VALUE_BYTES], line[VALUE_BYTES], script[VALUE_BYTES];
+
+	all.next = all.copy;
+	while (next_unit(&all, &unit)) {
+		FILE *file = find_configuration(&unit, path) ? fopen(path, "re") : NULL;
+
+		while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+			if (sscanf(line, " sentinel client-reconfig-script %*s %2047s", script) == 1)
+				judge_script(&unit, script);
+		if (file != NULL)
+			fclose(file);
+	}
 }
 
 /* Asking --------------------------------------------------------------- */
 
 /* In the child. */
-static int run_systemctl(int fd, void *name)
+static int run_systemctl(int fd, void *words)
 {
-	char *known[] = { (char *)"systemctl", (char *)"show", (char *)"--property=" PROPERTIES,
-			  (char *)"redis-sentinel.service", (char *)"valkey-sentinel.service",
-			  (char *)"sentinel.service", (char *)"redis-sentinel@*.service",
-			  (char *)"valkey-sentinel@*.service", NULL };
 	char *environment[] = { (char *)"LC_ALL=C",
 				(char *)"SYSTEMD_PAGER=", (char *)"SYSTEMD_COLORS=0", NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	const char *unit = name;
+	char *argv[WORDS_MAX + 2] = { (char *)"systemctl" };
 
-	if (unit[0] != '\0') {
-		known[3] = name;
-		known[4] = NULL;
-	}
+	for (size_t i = 0; i < WORDS_MAX && ((char **)words)[i] != NULL; i++)
+		argv[i + 1] = ((char **)words)[i];
 	if (null < 0 || dup2(null, 0) < 0 || dup2(fd, 1) < 0 || dup2(null, 2) < 0)
 		return 1;
-	execve("/usr/bin/systemctl", known, environment);
-	execve("/bin/systemctl", known, environment);
+	execve("/usr/bin/systemctl", argv, environment);
+	execve("/bin/systemctl", argv, environment);
 	return 1;
 }
 
-bool check_unit(const char *name, const char *program, struct report *report)
+bool check_booted(void)
 {
+	return access("/run/systemd/system", F_OK) == 0;	/* sd_booted(3) */
+}
+
+ssize_t check_systemctl(const char *const words[], char *output, size_t size)
+{
+	if (!check_booted())
+		return 0;
+	return child_hear(run_systemctl, (void *)words, SYSTEMCTL_MS, output, size);
+}
+
+bool check_unit(const char *name, const char *program, bool relayed, struct report *report)
+{
+	const char *words[WORDS_MAX + 1] = {
+		"show", "--property=" PROPERTIES, "redis-sentinel.service",
+		"valkey-sentinel.service", "sentinel.service", "redis-sentinel@*.service",
+		"valkey-sentinel@*.service",
+	};
 	unsigned errors = 0;
-	char unit[128], *output;
+	char *output;
 	ssize_t n;
 
-	if (access("/run/systemd/system", F_OK) < 0)	/* sd_booted(3) */
+	if (!check_booted())
 		return true;
-	snprintf(unit, sizeof(unit), "%s", name);
+	if (name[0] != '\0') {
+		words[2] = name;
+		words[3] = NULL;
+	}
 	output = malloc(OUTPUT_BYTES);
 	if (output == NULL) {
 		report->incomplete = true;
 		return true;
 	}
-	n = child_hear(run_systemctl, unit, SYSTEMCTL_MS, output, OUTPUT_BYTES - 1);
+	n = check_systemctl(words, output, OUTPUT_BYTES - 1);
 	if (n <= 0) {
 		report_add(report, LEVEL_WARNING, "sandbox",
 			   "systemctl did not say what sandbox Sentinel is in");
 		report_remedy(report, "systemctl show --property=" PROPERTIES " %s",
-			      unit[0] != '\0' ? unit : "redis-sentinel");
+			      name[0] != '\0' ? name : "redis-sentinel");
 	} else {
 		output[n] = '\0';
-		if (check_unit_judge(output, program, report, &errors) == 0)
+		if (name[0] == '\0')
+			judge_scripts(output, program, report);
+		if (check_unit_judge(output, program, relayed, report, &errors) == 0)
 			report_add(report, LEVEL_OK, "sandbox",
 				   "no unit of a Sentinel is loaded here");
 	}

@@ -1285,15 +1285,26 @@ bool check_is_near(const struct state *state, const struct endpoint *at);
 
 /*
  * check-systemd.c: its unit; `name` is empty when the process is not known.  False when it
- * keeps this program from its work.
+ * keeps this program from its work, which is to ask the relay where it is `relayed`.
  */
-bool check_unit(const char *name, const char *program, struct report *report);
+bool check_unit(const char *name, const char *program, bool relayed, struct report *report);
 /*
  * Judges what `systemctl show` printed of one or several units: the sandbox that they put
  * this program in.  Returns how many units were there.  Pure.
  */
-size_t check_unit_judge(const char *output, const char *program, struct report *report,
-			unsigned *errors);
+size_t check_unit_judge(const char *output, const char *program, bool relayed,
+			struct report *report, unsigned *errors);
+/* What systemctl prints when it is called with these; 0 without systemd, -errno. */
+ssize_t check_systemctl(const char *const words[], char *output, size_t size);
+bool check_booted(void);
+
+/* check-relay.c: whether the relay is how this process is meant to be helped. */
+bool check_relay_is_way(const struct process *process);
+/* Whether it would be; `auth_path` may be NULL. */
+void check_relay(const struct process *process, const char *config_path, const char *auth_path,
+		 struct report *report);
+/* The timer for sync, where it is installed. */
+void check_timer(struct report *report);
 
 /*
  * check-redis.c: whether those of a master's servers that are on this host listen on the

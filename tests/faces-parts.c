@@ -60,11 +60,16 @@ static const char bare[] = "CapabilityBoundingSet=" ALL_CAPS "\n"
 static struct report report;
 static unsigned counted;
 
-static size_t judge(const char *output, const char *program)
+static size_t judge_as(bool relayed, const char *output, const char *program)
 {
 	free(report.findings);
 	report = (struct report){0};
-	return check_unit_judge(output, program, &report, &counted);
+	return check_unit_judge(output, program, relayed, &report, &counted);
+}
+
+static size_t judge(const char *output, const char *program)
+{
+	return judge_as(false, output, program);
 }
 
 static size_t errors(void)
@@ -116,6 +121,29 @@ static void debians_unit_forbids_it_all(void **state)
 	/* below /usr/lib it may be executed, and nothing else is better */
 	judge(stock, "/usr/lib/sentinel-vip/sentinel-vip");
 	assert_int_equal(errors(), 4);
+}
+
+/* What asks the relay has to be started, and to reach a socket. */
+static void relayed_it_needs_little(void **state)
+{
+	(void)state;
+	assert_int_equal(judge_as(true, stock, "/usr/lib/sentinel-vip/sentinel-vip"), 1);
+	assert_int_equal(errors(), 0);
+	assert_int_equal(report.count, 1);
+	assert_non_null(strstr(report.findings[0].text.text, "redis-sentinel.service lets"));
+	judge_as(true, stock, PROGRAM);
+	assert_int_equal(errors(), 1);
+	expect_error("NoExecPaths=", "ExecPaths=" PROGRAM);
+	judge_as(true, with(opened, "RestrictAddress", "RestrictAddressFamilies=AF_INET"), PROGRAM);
+	assert_int_equal(errors(), 1);
+	expect_error("forbids AF_UNIX", "RestrictAddressFamilies=AF_UNIX");
+	judge_as(true, with(opened, "RestrictAddress", "RestrictAddressFamilies=~AF_UNIX"), PROGRAM);
+	assert_int_equal(errors(), 1);
+	expect_error("forbids AF_UNIX", "RestrictAddressFamilies=");
+	judge_as(true, with(opened, "RestrictAddress", "RestrictAddressFamilies=~"), PROGRAM);
+	assert_int_equal(errors(), 0);
+	judge_as(true, with(opened, "RestrictAddress", "RestrictAddressFamilies=~AF_PACKET"), PROGRAM);
+	assert_int_equal(errors(), 0);
 }
 
 static void each_setting_counts_by_itself(void **state)
@@ -285,6 +313,7 @@ int faces_parts_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(debians_unit_forbids_it_all),
+		cmocka_unit_test(relayed_it_needs_little),
 		cmocka_unit_test(each_setting_counts_by_itself),
 		cmocka_unit_test(no_sandbox_is_well),
 		cmocka_unit_test(paths_are_compared_by_their_parts),
