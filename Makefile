@@ -308,7 +308,7 @@ include tests/deep.mk
 # Installing -------------------------------------------------------------
 
 EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
-	sentinel-vip-sync.service.d/direct.conf
+	sentinel-vip-sync.service.d/direct.conf $(patsubst examples/%,%,$(wildcard examples/hooks/*))
 UNITS = $(sort $(notdir $(wildcard packaging/systemd/*)))
 # the texts name things where they are by default
 PLACE = sed -e 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g' \
@@ -333,7 +333,7 @@ install: $(PROGRAM)
 	place 644 man/sentinel-vip.8 $(DESTDIR)$(MANDIR)/man8/sentinel-vip.8; \
 	place 644 man/sentinel-vip.conf.5 $(DESTDIR)$(MANDIR)/man5/sentinel-vip.conf.5; \
 	for f in $(UNITS); do place 644 packaging/systemd/$$f $(DESTDIR)$(UNITDIR)/$$f; done; \
-	for f in $(EXAMPLES); do place 644 examples/$$f $(DESTDIR)$(DOCDIR)/examples/$$f; done
+	for f in $(EXAMPLES); do place $$(if [ -x examples/$$f ]; then echo 755; else echo 644; fi) examples/$$f $(DESTDIR)$(DOCDIR)/examples/$$f; done
 	@set -e; config=$(DESTDIR)$(CONFIG); \
 	if [ -e $$config ]; then echo "$$config is there, and kept"; exit; fi; \
 	umask 027; $(COMMENTED) >$$config; \
@@ -344,7 +344,7 @@ install: $(PROGRAM)
 # a configuration that was changed, and drop-ins under /etc, are the administrator's
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples $(DOCDIR) $(LIBEXECDIR); do \
+	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples/hooks $(DOCDIR)/examples $(DOCDIR) $(LIBEXECDIR); do \
 		rmdir $(DESTDIR)$$d; done 2>/dev/null
 	@config=$(DESTDIR)$(CONFIG); if [ ! -e $$config ]; then :; \
 	elif $(COMMENTED) | cmp -s - $$config; then rm $$config; else echo "$$config is kept"; fi
