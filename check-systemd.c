@@ -21,7 +21,7 @@ enum {
 	WORDS_MAX = 8,		/* of systemctl's arguments */
 };
 
-#define PROPERTIES "Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers," \
+#define PROPERTIES "--property=Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers," \
 	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities,ExecStart"
 
 /* Judging -------------------------------------------------------------- */
@@ -186,11 +186,6 @@ struct paragraphs {
 	size_t count;
 };
 
-static void paragraphs_free(struct paragraphs *p)
-{
-	free(p->copy);
-}
-
 static bool next_unit(struct paragraphs *p, struct unit *unit)
 {
 	while (p->next != NULL && *p->next != '\0') {
@@ -221,7 +216,7 @@ static bool next_unit(struct paragraphs *p, struct unit *unit)
 size_t check_unit_judge(const char *output, const char *program, bool relayed,
 			struct report *report, unsigned *errors)
 {
-	CLEANUP(paragraphs_free) struct paragraphs all = { .copy = strdup(output) };
+	struct paragraphs all = { .copy = strdup(output) };
 	struct unit unit = { .program = program, .report = report };
 
 	*errors = 0;
@@ -234,6 +229,7 @@ size_t check_unit_judge(const char *output, const char *program, bool relayed,
 			judge_direct(&unit);
 		*errors += unit.errors;
 	}
+	free(all.copy);
 	return all.count;
 }
 
@@ -282,7 +278,7 @@ static void judge_script(const struct unit *unit, const char *script)
 
 static void judge_scripts(const char *output, const char *program, struct report *report)
 {
-	CLEANUP(paragraphs_free) struct paragraphs all = { .copy = strdup(output) };
+	struct paragraphs all = { .copy = strdup(output) };
 	struct unit unit = { .program = program, .report = report };
 	char path[VALUE_BYTES], line[VALUE_BYTES], script[VALUE_BYTES];
 
@@ -296,6 +292,7 @@ static void judge_scripts(const char *output, const char *program, struct report
 		if (file != NULL)
 			fclose(file);
 	}
+	free(all.copy);
 }
 
 /* Asking --------------------------------------------------------------- */
@@ -332,7 +329,7 @@ ssize_t check_systemctl(const char *const words[], char *output, size_t size)
 bool check_unit(const char *name, const char *program, bool relayed, struct report *report)
 {
 	const char *words[WORDS_MAX + 1] = {
-		"show", "--property=" PROPERTIES, "redis-sentinel.service",
+		"show", PROPERTIES, "redis-sentinel.service",
 		"valkey-sentinel.service", "sentinel.service", "redis-sentinel@*.service",
 		"valkey-sentinel@*.service",
 	};
@@ -355,7 +352,7 @@ bool check_unit(const char *name, const char *program, bool relayed, struct repo
 	if (n <= 0) {
 		report_add(report, LEVEL_WARNING, "sandbox",
 			   "systemctl did not say what sandbox Sentinel is in");
-		report_remedy(report, "systemctl show --property=" PROPERTIES " %s",
+		report_remedy(report, "systemctl show " PROPERTIES " %s",
 			      name[0] != '\0' ? name : "redis-sentinel");
 	} else {
 		output[n] = '\0';
