@@ -21,8 +21,9 @@ enum {
 	WORDS_MAX = 8,		/* of systemctl's arguments */
 };
 
-#define PROPERTIES "--property=Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers," \
-	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities,ExecStart"
+static const char properties[] =
+	"--property=Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers,"
+	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities,ExecStart";
 
 /* Judging -------------------------------------------------------------- */
 
@@ -329,7 +330,7 @@ ssize_t check_systemctl(const char *const words[], char *output, size_t size)
 bool check_unit(const char *name, const char *program, bool relayed, struct report *report)
 {
 	const char *words[WORDS_MAX + 1] = {
-		"show", PROPERTIES, "redis-sentinel.service",
+		"show", properties, "redis-sentinel.service",
 		"valkey-sentinel.service", "sentinel.service", "redis-sentinel@*.service",
 		"valkey-sentinel@*.service",
 	};
@@ -352,7 +353,7 @@ bool check_unit(const char *name, const char *program, bool relayed, struct repo
 	if (n <= 0) {
 		report_add(report, LEVEL_WARNING, "sandbox",
 			   "systemctl did not say what sandbox Sentinel is in");
-		report_remedy(report, "systemctl show " PROPERTIES " %s",
+		report_remedy(report, "systemctl show %s %s", properties,
 			      name[0] != '\0' ? name : "redis-sentinel");
 	} else {
 		output[n] = '\0';
