@@ -215,15 +215,20 @@ readonly as_redis=(setpriv --reuid=redis --regid=redis --init-groups --no-new-pr
 	--bounding-set=-all,+net_admin,+net_raw --inh-caps=-all,+net_admin,+net_raw
 	--ambient-caps=+net_admin,+net_raw)
 
-# Further words are for redis-server, such as --replicaof.
+# HOST [FILE] WORDS...: they are for redis-server, such as --replicaof.
 start_redis() {
-	local host=$1
+	local host=$1 file=/etc/redis/redis.conf
 	shift
-	become "$host" "${as_redis[@]}" redis-server /etc/redis/redis.conf "$@" >/dev/null &
-	server[$host]=$!
+	if [[ ${1-} == /* ]]; then
+		file=$1
+		shift
+	fi
+	become "$host" "${as_redis[@]}" redis-server "$file" "$@" >/dev/null &
+	server[$host]=$! server[$host $file]=$!
 	disown # or bash itself would report how it ended
 }
 
+# HOST [FILE]
 start_sentinel() {
 	follow sentinel "$1" "${as_redis[@]}" redis-sentinel "${2:-/etc/redis/sentinel.conf}"
 	watcher[$1]=$followed

@@ -83,15 +83,20 @@ mark() {
 	[[ -n ${marks[$1]-} ]] || marks[$1]=$((now - step_at))
 }
 
+# A host has a name; where it has several servers, each may have its own.
+server_name() {
+	echo "${name_of[${1:-none}:$2]-${name_of[${1:-none}]-$1}}"
+}
+
 # Sentinel's own log, of which this understands what matters here.
 event_sentinel() {
-	local host=$1 text=$2 what who rest name of at
+	local host=$1 text=$2 what who rest name of at port
 
 	[[ $text =~ \ [#*]\ ([+-][a-z-]+)\ ?(.*)$ ]] || return 0
 	what=${BASH_REMATCH[1]} rest=${BASH_REMATCH[2]}
 	# "slave 10.0.0.1:6379 10.0.0.1 6379 @ NAME ..." or "master NAME 10.0.0.1 6379 ..."
-	read -r _ name at _ <<<"$rest"
-	who=${at:+${name_of[$at]-$at}}
+	read -r _ name at port _ <<<"$rest"
+	who=$(server_name "$at" "$port")
 	read -r of _ <<<"${rest##*@ }"
 	case $what in
 	+sdown) [[ $rest == master* ]] || return 0
@@ -102,10 +107,11 @@ event_sentinel() {
 		mark promoted
 		row "Sentinel $host" "$yellow" "$of: $who is promoted" ;;
 	+switch-master)
-		read -r name _ _ at _ <<<"$rest"
-		says[$host $name]=${name_of[$at]-$at}
+		read -r name _ _ at port <<<"$rest"
+		who=$(server_name "$at" "$port")
+		says[$host $name]=$who
 		switched "$host" "$name"
-		row "Sentinel $host" "$yellow" "$name: the master is ${name_of[$at]-$at}" ;;
+		row "Sentinel $host" "$yellow" "$name: the master is $who" ;;
 	+convert-to-slave) row "Sentinel $host" "$yellow" "$of: makes $who a replica" ;;
 	-script-error) row "Sentinel $host" "$bold$red" "$what $rest" ;;
 	esac
