@@ -156,7 +156,7 @@ static enum look look(struct announcer *a)
 	struct lock lock = { .fd = -1 };
 	enum look result = LOOK_GO_ON;
 
-	if (lock_take(a->master->name, 0, &lock) == -ETIMEDOUT) {
+	if (lock_take(a->master->name, netlink_namespace(a->netlink), 0, &lock) == -ETIMEDOUT) {
 		lock_drop(&lock);
 		return LOOK_BUSY;
 	}
@@ -274,6 +274,7 @@ static void announce(struct announcer *a)
 	a->end_ms = a->targets[0].end_ms + GRACE_MS;
 	if (netlink_open(a->end_ms, &a->netlink) < 0)
 		return;
+	a->newer = lock_watch(a->master->name, netlink_namespace(a->netlink));
 	conflict_open(&a->taps, a->targets, a->count);
 	do {
 		seen = look(a);
@@ -341,7 +342,7 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 		    uint64_t number)
 {
 	struct announcer a = { .master = master, .number = number, .begun_ms = clock_ms(),
-			       .packet = packet, .watch = -1, .here_ms = -1 };
+			       .packet = packet, .watch = -1, .newer = -1, .here_ms = -1 };
 	int err = list_targets(plan, &a);
 	pid_t child;
 
@@ -352,7 +353,6 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 	if (child == 0) {
 		detach(&a.packet);
 		a.watch = facts_watch();
-		a.newer = lock_watch(master->name);
 		if (a.watch >= 0 && a.packet >= 0)
 			announce(&a);
 		_exit(0);

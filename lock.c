@@ -78,23 +78,24 @@ static int ask_for_namespace(struct stat *net)
 	return fd < 0 ? -1 : fstat(fd, net);
 }
 
-static void make_name(const char *master, char name[NAME_SIZE])
+static void make_name(const char *master, uint64_t namespace, char name[NAME_SIZE])
 {
 	struct stat net;
 
-	if (stat("/proc/self/ns/net", &net) < 0 && ask_for_namespace(&net) < 0)
-		net.st_ino = 0;		/* one network namespace for all */
-	snprintf(name, NAME_SIZE, "%ju.%s", (uintmax_t)net.st_ino, master);
+	if (namespace == 0 && (stat("/proc/self/ns/net", &net) == 0 || ask_for_namespace(&net) == 0))
+		namespace = net.st_ino;
+	/* 0: one network namespace for all */
+	snprintf(name, NAME_SIZE, "%" PRIu64 ".%s", namespace, master);
 }
 
-int lock_take(const char *master, double deadline_ms, struct lock *lock)
+int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct lock *lock)
 {
 	CLEANUP(fd_close) int dir = -1;
 	CLEANUP(fd_close) int fd = -1;
 	char name[NAME_SIZE];
 	int err;
 
-	make_name(master, name);
+	make_name(master, namespace, name);
 	err = open_directory(&dir);
 	if (err == 0)
 		err = open_file(dir, name, &fd);
@@ -142,12 +143,12 @@ uint64_t lock_raise(const struct lock *lock)
 	return number;
 }
 
-int lock_watch(const char *master)
+int lock_watch(const char *master, uint64_t namespace)
 {
 	char name[NAME_SIZE], path[sizeof(LOCK_DIR) + NAME_SIZE];
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	make_name(master, name);
+	make_name(master, namespace, name);
 	snprintf(path, sizeof(path), "%s/%s", LOCK_DIR, name);
 	if (fd >= 0 && inotify_add_watch(fd, path, IN_MODIFY) >= 0)
 		return fd;

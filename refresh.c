@@ -61,10 +61,11 @@ static bool stands(const struct facts *facts, const struct standing *s)
 }
 
 /* Under the lock no run of ours takes it away meanwhile; `watch` tells of all others. */
-static int announce(int packet, int watch, const struct link *link, const struct standing *s)
+static int announce(const struct netlink *netlink, int packet, int watch,
+		    const struct link *link, const struct standing *s)
 {
 	struct lock lock = { .fd = -1 };
-	int err = lock_take(s->master->name, 0, &lock);
+	int err = lock_take(s->master->name, netlink_namespace(netlink), 0, &lock);
 
 	/* whoever has it announces, or releases; without a lock to be had the look must do */
 	if (err != -ETIMEDOUT)
@@ -102,7 +103,7 @@ void refresh_send(const struct standings *s)
 		if (link.ifindex != one->ifindex && facts_read_link(netlink, one->ifindex, &link) < 0)
 			return;
 		if ((link.flags & IFF_LOWER_UP) != 0 &&
-		    announce(packet, watch, &link, one) == -EAGAIN)
+		    announce(netlink, packet, watch, &link, one) == -EAGAIN)
 			return;		/* something has changed: the next run looks again */
 	}
 }

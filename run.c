@@ -39,6 +39,7 @@ void run_free(struct run *run)
 	plan_free(&run->plan);
 	facts_free(&run->facts);
 	netlink_close(&run->netlink);
+	sentinel_close(&run->sentinel);
 	fd_close(&run->packet);
 }
 
@@ -76,8 +77,13 @@ static int open_packet(struct run *run)
 /* Without a lock to be had a failover goes on: a VIP that does not move is worse. */
 int run_lock(struct run *run, int wait_ms, bool failover)
 {
-	int err = lock_take(run->master->name, clock_ms() + wait_ms, &run->lock);
+	int err;
 
+	/* for the namespace's number alone: whoever changes anything finds out what fails here */
+	if (run->netlink == NULL)
+		(void)netlink_open(run->outcome.begun_ms + DEADLINE_MS, &run->netlink);
+	err = lock_take(run->master->name, netlink_namespace(run->netlink), clock_ms() + wait_ms,
+			&run->lock);
 	outcome_step(&run->outcome, "lock");
 	if (err == -ETIMEDOUT && failover) {
 		line_add(&run->outcome.warning, "; another run kept the lock for %d ms: gone on without",
@@ -212,24 +218,37 @@ int run_by_hand(struct run *run, bool claim, bool dry_run)
 
 /* Sentinel's call ------------------------------------------------------ */
 
-static void close_sentinel(struct sentinel **s)
+/* Whether from and to are the same, which this Sentinel cannot help: see ask_the_others(). */
+static bool is_for_the_others(const struct run *run, const struct event *event)
 {
-	sentinel_close(s);
+	return run->master->verify && endpoint_equal(&event->from, &event->to);
+}
+
+/* Connects before the lock is had, so that Sentinel has accepted when it is asked. */
+static int reach_sentinel(struct run *run, const struct event *event)
+{
+	int err = 0;
+
+	if (!run->master->verify || is_for_the_others(run, event) || run->sentinel != NULL)
+		return 0;
+	err = sentinel_open(run->master, &run->master->sentinel, &run->sentinel);
+	if (err < 0)
+		return why_set(&run->why, err, "out of memory");
+	sentinel_reach(run->sentinel);
+	return 0;
 }
 
 /* Sends the question; the answer is heard after the kernel was asked. */
-static int send_question(struct run *run, struct sentinel **s, size_t *index)
+static int send_question(struct run *run, const struct event *event, size_t *index)
 {
-	int err;
+	int err = reach_sentinel(run, event);
 
-	if (!run->master->verify)
-		return 0;
-	err = sentinel_open(run->master, &run->master->sentinel, s);
-	if (err == 0)
-		err = sentinel_ask(*s, SENTINEL_ADDRESS, run->master->name, index);
+	if (err < 0 || run->sentinel == NULL)
+		return err;
+	err = sentinel_ask(run->sentinel, SENTINEL_ADDRESS, run->master->name, index);
 	if (err < 0)
 		return why_set(&run->why, err, "out of memory");
-	sentinel_send(*s);
+	sentinel_send(run->sentinel);
 	return 0;
 }
 
@@ -298,11 +317,10 @@ static int ask_the_others(struct run *run, const struct event *event)
 
 static int find_truth(struct run *run, const struct event *event)
 {
-	CLEANUP(close_sentinel) struct sentinel *sentinel = NULL;
 	double deadline = clock_ms() + QUESTION_MS;
 	struct answer answer = { .kind = ANSWER_NONE };
 	size_t index = 0;
-	int err = send_question(run, &sentinel, &index);
+	int err = send_question(run, event, &index);
 
 	/* meanwhile the kernel, as if the arguments were right */
 	if (err == 0 && event->to.ip.family != AF_UNSPEC) {
@@ -311,9 +329,9 @@ static int find_truth(struct run *run, const struct event *event)
 		err = run_gather(run);
 	}
 	/* even when the kernel failed: whether a replay is safe depends on it */
-	if (sentinel != NULL) {
-		sentinel_hear(&sentinel, 1, deadline);
-		sentinel_address(sentinel, index, &answer);
+	if (run->sentinel != NULL) {
+		sentinel_hear(&run->sentinel, 1, deadline);
+		sentinel_address(run->sentinel, index, &answer);
 		outcome_step(&run->outcome, "ask");
 		run->verified = answer.kind == ANSWER_MASTER;
 	}
@@ -324,8 +342,7 @@ static int find_truth(struct run *run, const struct event *event)
 
 static int follow(struct run *run, const struct event *event, bool dry_run)
 {
-	int err = run->master->verify && endpoint_equal(&event->from, &event->to) ?
-		ask_the_others(run, event) : find_truth(run, event);
+	int err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event);
 
 	/* the facts hold when they were gathered for that very address */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
@@ -338,8 +355,10 @@ static int follow(struct run *run, const struct event *event, bool dry_run)
 
 int run_event(struct run *run, const struct event *event, bool dry_run)
 {
-	int err = dry_run ? 0 : run_lock(run, LOCK_EVENT_MS, true);
+	int err = reach_sentinel(run, event);
 
+	if (err == 0 && !dry_run)
+		err = run_lock(run, LOCK_EVENT_MS, true);
 	if (err < 0)
 		return err;
 	run->truth.from = event->from.ip;
@@ -350,6 +369,7 @@ int run_event(struct run *run, const struct event *event, bool dry_run)
 			break;
 		/* what Sentinel says now is at least as new as what the other run knew */
 		run->note = (struct line){ 0 };
+		sentinel_close(&run->sentinel);
 	}
 	return err;
 }

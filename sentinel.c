@@ -197,6 +197,18 @@ static void send_on(struct sentinel *s)
 	}
 }
 
+static bool needs_resolver(const struct sentinel *s)
+{
+	return s->fd < 0 && !s->over && s->at.port != 0 && s->at.ip.family == AF_UNSPEC &&
+		strcasecmp(s->at.host, "localhost") != 0;
+}
+
+void sentinel_reach(struct sentinel *sentinel)
+{
+	if (!needs_resolver(sentinel))
+		sentinel_send(sentinel);
+}
+
 void sentinel_send(struct sentinel *sentinel)
 {
 	if (sentinel->fd < 0 && !sentinel->over)
@@ -252,10 +264,9 @@ static void take_replies(struct sentinel *s)
 			freeReplyObject(reply);
 			give_up(s, "out of memory");
 		}
-		if (s->heard == s->asked) {
+		/* closed later: that costs as much as the question, and its sender has better to do */
+		if (s->heard == s->asked)
 			s->over = true;
-			fd_close(&s->fd);
-		}
 	}
 }
 
@@ -281,12 +292,6 @@ static void hear_on(struct sentinel *s)
 			give_up(s, "out of memory");
 		take_replies(s);
 	}
-}
-
-static bool needs_resolver(const struct sentinel *s)
-{
-	return s->fd < 0 && !s->over && s->at.port != 0 && s->at.ip.family == AF_UNSPEC &&
-		strcasecmp(s->at.host, "localhost") != 0;
 }
 
 void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms)

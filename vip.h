@@ -378,9 +378,10 @@ struct lock {
 /*
  * Waits until the deadline (clock_ms) at the longest.  -ETIMEDOUT when another
  * run kept it: then the file is open all the same, for its number.  Another -errno
- * when the directory or the file cannot be had.
+ * when the directory or the file cannot be had.  `namespace` is netlink_namespace()'s
+ * number, the same for all who are to meet; 0: this file looks at /proc, which takes longer.
  */
-int lock_take(const char *master, double deadline_ms, struct lock *lock);
+int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct lock *lock);
 void lock_drop(struct lock *lock);
 /* The number in the file; 0 when there is none yet. */
 uint64_t lock_number(const struct lock *lock);
@@ -390,7 +391,7 @@ uint64_t lock_raise(const struct lock *lock);
  * A descriptor that becomes readable when a run raises the number; drain it with
  * lock_drain().  -1 where there is none to be had: poll(2) passes over it.
  */
-int lock_watch(const char *master);
+int lock_watch(const char *master, uint64_t namespace);
 void lock_drain(int watch);
 
 /* Floor 1: relay.c ----------------------------------------------------- */
@@ -520,6 +521,11 @@ void sentinel_close(struct sentinel **sentinel);
 /* Adds a question; *index finds its answer afterwards. */
 int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, const char *master,
 		 size_t *index);
+/*
+ * Begins to connect, so that it has accepted by the time of the first question; later
+ * where a host name has to be resolved for it.
+ */
+void sentinel_reach(struct sentinel *sentinel);
 /* Connects and sends what can be sent without waiting, so that other work goes on. */
 void sentinel_send(struct sentinel *sentinel);
 /* Sends and hears all of them, until all are through or the deadline has come. */
@@ -550,6 +556,8 @@ struct nlmsghdr;
  */
 int netlink_open(double deadline_ms, struct netlink **netlink);
 void netlink_close(struct netlink **netlink);
+/* The kernel's own number of the network namespace (Linux 5.14); 0 when it does not say. */
+uint64_t netlink_namespace(const struct netlink *netlink);
 
 /* Looks at one message of an answer; NULL when the answer begins (again). */
 typedef int (*netlink_listener)(void *arg, struct nlmsghdr *message);
@@ -1096,6 +1104,7 @@ struct run {
 	const struct config *config;
 	const struct master *master;
 	struct truth truth;
+	struct sentinel *sentinel;	/* the local one, in Sentinel's call */
 	struct netlink *netlink;
 	struct facts facts;
 	struct plan plan;

@@ -8,9 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,16 +25,33 @@
 
 /* ---- the lock's file, as lock.c has it ---- */
 
+/* The kernel's number, or before Linux 5.14 the inode's. */
+static uint64_t namespace_number(void)
+{
+	int fd = lab_socket(us, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	uint64_t number = 0;
+	struct stat st;
+	socklen_t size = sizeof number;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &number, &size) < 0) {
+		if (fstat(us->netns, &st) < 0)
+			lab_fail("fstat: %m");
+		number = st.st_ino;
+	}
+	close(fd);
+	return number;
+}
+
 static int open_lock(void)
 {
 	char path[256];
-	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof path, "%s/sentinel-vip", us->run);
-	if ((mkdir(path, 0700) < 0 && errno != EEXIST) || fstat(us->netns, &st) < 0)
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		lab_fail("%s: %m", path);
-	snprintf(path, sizeof path, "%s/sentinel-vip/%ju.mymaster", us->run, (uintmax_t)st.st_ino);
+	snprintf(path, sizeof path, "%s/sentinel-vip/%" PRIu64 ".mymaster", us->run,
+		 namespace_number());
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		lab_fail("%s: %m", path);

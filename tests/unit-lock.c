@@ -23,7 +23,7 @@ enum { NOBODY = 65534 };
 static int take(const char *master, double ms, struct lock *lock)
 {
 	*lock = (struct lock){ .fd = -1 };
-	return lock_take(master, clock_ms() + ms, lock);
+	return lock_take(master, 0, clock_ms() + ms, lock);
 }
 
 /* Each test begins where nobody ever took a lock. */
@@ -233,6 +233,44 @@ static void another_network_namespace_does_not_wait(void **state)
 	end(child, SIGKILL);
 }
 
+static uint64_t namespace_of_a_new_connection(void)
+{
+	struct netlink *netlink = NULL;
+	uint64_t number;
+
+	if (netlink_open(clock_ms() + 1000, &netlink) < 0)
+		_exit(2);
+	number = netlink_namespace(netlink);
+	netlink_close(&netlink);
+	return number;
+}
+
+/* Kernels before 5.14 have no number for it: then /proc tells them apart, as above. */
+static void the_kernels_number_names_the_namespace(void **state)
+{
+	uint64_t here = namespace_of_a_new_connection(), there;
+	struct lock lock = { .fd = -1 }, other = { .fd = -1 };
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(netlink_namespace(NULL), 0);
+	assert_int_equal(namespace_of_a_new_connection(), here);
+	child = fork();
+	if (child == 0) {
+		if (unshare(CLONE_NEWNET) < 0)
+			_exit(2);
+		there = namespace_of_a_new_connection();
+		_exit((there == 0) != (here == 0) || (here != 0 && there == here));
+	}
+	end(child, 0);
+	assert_int_equal(lock_take("m", 7, clock_ms(), &lock), 0);
+	assert_int_equal(lock_take("m", 7, clock_ms(), &other), -ETIMEDOUT);
+	lock_drop(&other);
+	assert_int_equal(lock_take("m", 8, clock_ms(), &other), 0);
+	lock_drop(&other);
+	lock_drop(&lock);
+}
+
 static void a_killed_holder_holds_nothing(void **state)
 {
 	struct lock lock;
@@ -433,6 +471,7 @@ int unit_lock_tests(void)
 		test(another_master_does_not_wait),
 		test(another_network_namespace_does_not_wait),
 		test(the_lock_is_the_same_without_proc),
+		test(the_kernels_number_names_the_namespace),
 		test(a_killed_holder_holds_nothing),
 		test(a_child_does_not_keep_it),
 		test(it_excludes),
