@@ -306,7 +306,7 @@ static void check_relayed(const struct master *master, const char *program,
 
 	if (check_unit(p->unit, program, true, report) && p->pid != 0)
 		check_executable(p, program, report);
-	check_relay(p, config_path, master->auth_path, report);
+	check_relay(p, master, config_path, report);
 	check_hook(&relay, "after-claim", master->after_claim, report);
 	check_hook(&relay, "after-release", master->after_release, report);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check: the relay, where Sentinel's own sandbox lets this program change nothing, and
- * the units of this program.  It asks systemctl and looks at the socket; it does not
- * connect to it, which would be a request.
+ * the units of this program.  It asks systemctl and looks at the socket, and where that is
+ * well it asks the relay for the status: so that what has to start there has started.
  */
 #include "vip.h"
 
@@ -131,7 +131,8 @@ static void check_readable(const struct own_unit *service, const char *what, con
 	report_remedy(report, "chgrp %s %s; chmod g+r %s", service->group, path, path);
 }
 
-static void check_socket(const struct process *p, const struct own_unit *unit,
+/* Whether Sentinel would come through to it. */
+static bool check_socket(const struct process *p, const struct own_unit *unit,
 			 struct report *report)
 {
 	char seen[PATH_MAX];
@@ -143,33 +144,72 @@ static void check_socket(const struct process *p, const struct own_unit *unit,
 			   "not there: %s: %s",
 			   RELAY_PATH, strerror(errno));
 		report_remedy(report, "systemctl enable --now %s", SOCKET_UNIT);
-	} else if (!process_may(p, &st, 2)) {
+		return false;
+	}
+	if (!process_may(p, &st, 2)) {
 		report_add(report, LEVEL_ERROR, "relay",
 			   "Sentinel's user, %s, may not write to %s, which is for group %u", p->user,
 			   RELAY_PATH, (unsigned)st.st_gid);
 		report_remedy(report,
 			      "systemctl edit %s: [Socket] SocketGroup=%u; then restart it", SOCKET_UNIT,
 			      (unsigned)p->gid);
-	} else if (unit->loaded && !unit->enabled) {
+		return false;
+	}
+	if (unit->loaded && !unit->enabled) {
 		report_add(report, LEVEL_WARNING, "relay",
 			   "%s is not enabled: after the next boot it is not there", SOCKET_UNIT);
 		report_remedy(report, "systemctl enable %s", SOCKET_UNIT);
+	}
+	return true;
+}
+
+/* "sentinel-vip: refused: WHY; for root (uid 0), pid 7" */
+static const char *reason(struct line *said)
+{
+	static const char prefix[] = "sentinel-vip: refused: ";
+	char *end = strstr(said->text, "; for ");
+
+	if (end != NULL)
+		*end = '\0';
+	said->text[strcspn(said->text, "\n")] = '\0';
+	return strncmp(said->text, prefix, sizeof(prefix) - 1) == 0 ?
+		said->text + sizeof(prefix) - 1 : said->text;
+}
+
+/* A request of the kind that changes nothing. */
+static void try(const struct master *master, struct report *report)
+{
+	char *words[] = { (char *)"status", (char *)master->name };
+	struct line said = { 0 };
+	enum verdict verdict;
+	struct why why;
+	int err = relay_ask(2, words, 0, &said, &verdict, &why);
+
+	if (err == -EACCES) {
+		report_add(report, LEVEL_WARNING, "relay", "you may not ask it, so it was not tried");
+		report_remedy(report, "run this check as root");
+	} else if (err < 0) {
+		report_why(report, LEVEL_ERROR, "relay", &why);
+	} else if (said.length > 0) {
+		report_add(report, LEVEL_ERROR, "relay", "it refuses: %s", reason(&said));
+		report_remedy(report, "correct that; see journalctl -t sentinel-vip");
 	} else {
 		report_add(report, LEVEL_OK, "relay",
 			   "Sentinel keeps its sandbox, and hands its calls to %s", SOCKET_UNIT);
 	}
 }
 
-void check_relay(const struct process *p, const char *config_path, const char *auth_path,
+void check_relay(const struct process *p, const struct master *master, const char *config_path,
 		 struct report *report)
 {
 	struct own_unit socket, service;
 	char output[OUTPUT_BYTES];
+	bool there;
 
 	ask_units(output);
 	read_unit(output, SOCKET_UNIT, &socket);
 	read_unit(output, SERVICE_UNIT, &service);
-	check_socket(p, &socket, report);
+	there = check_socket(p, &socket, report);
 	if (!file_same(config_path, CONFIG_PATH)) {
 		report_add(report, LEVEL_ERROR, "configuration", "the relay reads %s, not %s", CONFIG_PATH,
 			   config_path);
@@ -177,6 +217,8 @@ void check_relay(const struct process *p, const char *config_path, const char *a
 		return;
 	}
 	check_readable(&service, "configuration", config_path, report);
-	if (auth_path != NULL)
-		check_readable(&service, "password", auth_path, report);
+	if (master->auth_path != NULL)
+		check_readable(&service, "password", master->auth_path, report);
+	if (there)
+		try(master, report);
 }

@@ -198,7 +198,7 @@ static bool hand_over(const struct args *args, int argc, char *argv[], enum verd
 	unsigned flags = (isatty(STDERR_FILENO) ? RELAY_PERSON : 0) |
 		(paint_has_colour() ? RELAY_COLOUR : 0);
 	struct why why;
-	int err = relay_ask(argc - 1, argv + 1, flags, verdict, &why);
+	int err = relay_ask(argc - 1, argv + 1, flags, NULL, verdict, &why);
 
 	if (err == -ENOENT || err == -EACCES)
 		return false;

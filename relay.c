@@ -189,8 +189,20 @@ static int hear_one(int fd, double deadline_ms, struct relay_packet *packet)
 	return n == 0 ? -ECONNRESET : n < 0 ? (int)n : 0;
 }
 
+/* To where it would have been said here, or, of stderr, to who wants to read it. */
+static void take_text(const struct relay_packet *packet, struct line *said)
+{
+	bool error = packet->head.kind == RELAY_ERR;
+
+	if (said == NULL)
+		pass_on(error ? STDERR_FILENO : STDOUT_FILENO, packet->text, packet->size);
+	else if (error)
+		line_add(said, "%.*s", (int)packet->size, packet->text);
+}
+
 /* *taken: somebody has begun with it. */
-static int hear(int fd, double deadline_ms, bool *taken, enum verdict *verdict, struct why *why)
+static int hear(int fd, double deadline_ms, struct line *said, bool *taken, enum verdict *verdict,
+		struct why *why)
 {
 	struct relay_packet packet;
 	int err;
@@ -200,10 +212,8 @@ static int hear(int fd, double deadline_ms, bool *taken, enum verdict *verdict, 
 		if (err < 0)
 			return err;
 		*taken = true;
-		if (packet.head.kind == RELAY_OUT)
-			pass_on(STDOUT_FILENO, packet.text, packet.size);
-		else if (packet.head.kind == RELAY_ERR)
-			pass_on(STDERR_FILENO, packet.text, packet.size);
+		if (packet.head.kind == RELAY_OUT || packet.head.kind == RELAY_ERR)
+			take_text(&packet, said);
 		else if (packet.head.kind != RELAY_TAKEN)
 			break;
 	}
@@ -260,8 +270,8 @@ int relay_send(int fd, const struct relay_packet *packet)
  * Once through, from the connection to the verdict.  -EAGAIN while too many wait to be
  * accepted.
  */
-static int ask_once(const struct relay_packet *request, double deadline_ms, bool *taken,
-		    enum verdict *verdict, struct why *why)
+static int ask_once(const struct relay_packet *request, double deadline_ms, struct line *said,
+		    bool *taken, enum verdict *verdict, struct why *why)
 {
 	CLEANUP(fd_close) int fd = -1;
 	int err = try_connect(&fd);
@@ -274,11 +284,11 @@ static int ask_once(const struct relay_packet *request, double deadline_ms, bool
 	/* closed already: what it said before that can be heard all the same */
 	if (err < 0 && err != -EPIPE && err != -ECONNRESET)
 		return why_set(why, err, "cannot send to the relay: %s", strerror(-err));
-	return hear(fd, deadline_ms, taken, verdict, why);
+	return hear(fd, deadline_ms, said, taken, verdict, why);
 }
 
-int relay_ask(int argc, char *const argv[], unsigned flags, enum verdict *verdict,
-	      struct why *why)
+int relay_ask(int argc, char *const argv[], unsigned flags, struct line *said,
+	      enum verdict *verdict, struct why *why)
 {
 	double deadline = clock_ms() + VERDICT_MS;
 	struct relay_packet request;
@@ -289,7 +299,7 @@ int relay_ask(int argc, char *const argv[], unsigned flags, enum verdict *verdic
 		return why_set(why, -E2BIG, "these are too many words for the relay, which takes %d: name "
 			       "fewer masters", RELAY_WORDS_MAX);
 	for (;;) {
-		err = ask_once(&request, deadline, &taken, verdict, why);
+		err = ask_once(&request, deadline, said, &taken, verdict, why);
 		if (err == -EAGAIN && clock_ms() < deadline) {
 			poll(NULL, 0, FULL_MS);
 			continue;

@@ -457,10 +457,11 @@ bool relay_is_needed(void);
 /*
  * Has the words obeyed at the other end and passes on what is printed there; 20 s at
  * most.  -ENOENT when nobody is there and -EACCES when this user may not ask: nobody
- * has seen the words then.  After another -errno somebody may have.
+ * has seen the words then.  After another -errno somebody may have.  With `said` nothing is
+ * passed on: what would have gone to stderr is added there.
  */
-int relay_ask(int argc, char *const argv[], unsigned flags, enum verdict *verdict,
-	      struct why *why);
+int relay_ask(int argc, char *const argv[], unsigned flags, struct line *said,
+	      enum verdict *verdict, struct why *why);
 /* What is to be done so that relay_ask() is heard; empty when it would be. */
 void relay_advise(struct why *why);
 
@@ -1310,7 +1311,7 @@ bool check_booted(void);
 /* check-relay.c: whether the relay is how this process is meant to be helped. */
 bool check_relay_is_way(const struct process *process);
 /* Whether it would be; `auth_path` may be NULL. */
-void check_relay(const struct process *process, const char *config_path, const char *auth_path,
+void check_relay(const struct process *process, const struct master *master, const char *config_path,
 		 struct report *report);
 /* The timer for sync, where it is installed. */
 void check_timer(struct report *report);

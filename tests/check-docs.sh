@@ -252,7 +252,7 @@ lint() {
 		done
 		cp "$scratch/sentinel-vip@.service" "$scratch/sentinel-vip@1.service"
 		# it says of what it does not understand that it ignores it, and ends with 0
-		said=$(systemd-analyze verify --man=no "$scratch"/sentinel-vip{.socket,@1.service,-sync.service,-sync.timer,-first.path} 2>&1) ||
+		said=$(systemd-analyze verify --man=no "$scratch"/sentinel-vip{.slice,.socket,@1.service,-sync.service,-sync.timer,-first.path} 2>&1) ||
 			differs "systemd-analyze finds fault with the units"
 		said=$(grep sentinel-vip <<<"$said") && differs "systemd-analyze: $said"
 	fi

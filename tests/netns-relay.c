@@ -311,6 +311,55 @@ static void status_is_printed_here(void **state)
 	assert_string_equal(r.err, "");
 }
 
+/* ---- check ---- */
+
+/* A real Sentinel of user `id`, and what check says where it calls the program. */
+static void check_with_sentinel_of(uid_t id)
+{
+	char user[16];
+	pid_t sentinel;
+
+	snprintf(user, sizeof user, "%u", (unsigned)id);
+	lab_file(us, "sentinel.conf", 0666, id, "port 26379\ndir /\nsentinel monitor mymaster " OUR4
+		 " 6379 1\n");
+	sentinel = lab_spawn(us, "sentinel.log",
+			     (const char *const[]){"setpriv", "--reuid", user, "--regid", user,
+						   "--clear-groups", "--bounding-set", "-all",
+						   "--inh-caps", "-all", "redis-sentinel",
+						   "/run/sentinel.conf", NULL});
+	assert_true(LAB_UNTIL(lab_sh(us, NULL, "redis-cli -p 26379 ping") == 0, 5000));
+	lab_sh(us, &r, "env -u SENTINEL_VIP_CONFIG %s check", lab_program());
+	kill(sentinel, SIGKILL);
+	lab_wait(sentinel, -1);
+	assert_int_equal(lab_addr_copies(us, VIP4), 0);
+}
+
+#define expect_said(text)                                                                          \
+	do {                                                                                       \
+		if (strstr(r.out, text) == NULL)                                                   \
+			fail_msg("\"%s\" is not in:\n%s%s", text, r.out, r.err);                    \
+	} while (0)
+
+static void check_knows_the_relay(void **state)
+{
+	(void)state;
+	lab_must(us, "chown 0:65501 /etc/sentinel-vip.conf && chmod 640 /etc/sentinel-vip.conf");
+	check_with_sentinel_of(SENTINEL_ID);
+	expect_said("ok       relay         Sentinel keeps its sandbox, and hands its calls to sentinel-vip.socket");
+	assert_null(strstr(r.out, "CAP_NET"));
+	check_with_sentinel_of(65534);
+	expect_said("error    relay         Sentinel's user, nobody, may not write to "
+		    "/run/sentinel-vip.socket, which is for group 65501");
+	expect_said("SocketGroup=65534");
+	lab_must(us, "chmod 600 /etc/sentinel-vip.conf");
+	check_with_sentinel_of(SENTINEL_ID);
+	expect_said("error    relay         it refuses: /etc/sentinel-vip.conf: Permission denied");
+	lab_must(us, "chmod 640 /etc/sentinel-vip.conf");
+	relay_start(RELAY_CLOSES);
+	check_with_sentinel_of(SENTINEL_ID);
+	expect_said("error    relay         the relay has closed the connection");
+}
+
 int netns_relay_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +369,7 @@ int netns_relay_tests(void)
 		relay_test(verdicts_are_passed_on),
 		relay_test(sync_binds_through_it),
 		relay_test(status_is_printed_here),
+		relay_test(check_knows_the_relay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ int unit_lock_tests(void);
 int unit_resolve_tests(void);
 int unit_log_tests(void);
 int unit_relay_tests(void);
+int unit_relay_ask_tests(void);
 int unit_netlink_tests(void);
 int unit_change_tests(void);
 int unit_apply_tests(void);
