@@ -8,7 +8,6 @@
 #include "bench.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,27 +20,13 @@
 #define CROWD_PORT 7000
 #define OTHER_FILES 64		/* of a process that holds the crowd */
 #define CROWD_WAIT_MS 30000	/* to make it, and to look what became of it */
-#define RESET_WAIT_MS 300	/* for each client that has not heard yet */
 
 enum { FLOOR, OURS, SS, CONTENDERS };
 
 static struct contender contenders[CONTENDERS] = {
-	[FLOOR] = {
-		.name = "floor, SOCK_DESTROY alone",
-		.program = "tests/bench-destroy",
-		.argv = { "bench-destroy", VIP },
-	},
-	[OURS] = {
-		.name = "sentinel-vip, asking Sentinel",
-		.program = OURS_PROGRAM,
-		.config = "release.conf",
-		.argv = { "sentinel-vip", "moved", "observer", "start", HERE, "6379", THERE, "6379" },
-	},
-	[SS] = {
-		.name = "ss -K, ip addr del",
-		.program = "/bin/sh",
-		.argv = { "sh", "-c", "ss -K src " VIP " && ip addr del " VIP "/32 dev eth0" },
-	},
+	[FLOOR] = RELEASE_FLOOR,
+	[OURS] = RELEASE_OURS,
+	[SS] = RELEASE_SS,
 };
 
 static const struct target target = {
@@ -98,37 +83,17 @@ static void hold_servers(int tell, int asked)
 		pause();
 }
 
-/* Whether it reads that it was reset. */
-static bool hold_was_reset(int fd)
-{
-	struct pollfd readable = { .fd = fd, .events = POLLIN };
-	char byte;
-
-	return poll(&readable, 1, RESET_WAIT_MS) > 0 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 &&
-	       errno == ECONNRESET;
-}
-
 static void hold_clients(int tell, int asked)
 {
-	struct sockaddr_in at = {
-		.sin_family = AF_INET,
-		.sin_port = htons(CROWD_PORT),
-		.sin_addr.s_addr = inet_addr(VIP),
-	};
 	int reset = 0;
 	char byte;
 
-	if (lab_enter(wire.neighbour) < 0)
-		_exit(1);
-	for (int i = 0; i < CROWD; i++) {
-		crowd[i] = socket(AF_INET, SOCK_STREAM, 0);
-		if (crowd[i] < 0 || connect(crowd[i], (struct sockaddr *)&at, sizeof(at)) < 0)
-			_exit(1);
-	}
+	for (int i = 0; i < CROWD; i++)
+		crowd[i] = wire_client(CROWD_PORT, NULL);
 	hold_tell(tell, CROWD);
 	if (read(asked, &byte, 1) != 1)
 		_exit(1);
-	while (reset < CROWD && hold_was_reset(crowd[reset]))
+	while (reset < CROWD && wire_was_reset(crowd[reset]))
 		reset++;
 	hold_tell(tell, reset);
 	_exit(0);

@@ -19,28 +19,14 @@
 
 #define WARM_UP_ROUNDS 2
 #define SLOW_ROUNDS 5
-#define RESET_WAIT_MS 300
 #define ACCEPT_MS 5		/* Redis takes the client in */
 
 enum { FLOOR, OURS, SS, IP, CONTENDERS };
 
 static struct contender contenders[CONTENDERS] = {
-	[FLOOR] = {
-		.name = "floor, SOCK_DESTROY alone",
-		.program = "tests/bench-destroy",
-		.argv = { "bench-destroy", VIP },
-	},
-	[OURS] = {
-		.name = "sentinel-vip, asking Sentinel",
-		.program = OURS_PROGRAM,
-		.config = "release.conf",
-		.argv = { "sentinel-vip", "moved", "observer", "start", HERE, "6379", THERE, "6379" },
-	},
-	[SS] = {
-		.name = "ss -K, ip addr del",
-		.program = "/bin/sh",
-		.argv = { "sh", "-c", "ss -K src " VIP " && ip addr del " VIP "/32 dev eth0" },
-	},
+	[FLOOR] = RELEASE_FLOOR,
+	[OURS] = RELEASE_OURS,
+	[SS] = RELEASE_SS,
 	[IP] = {
 		.name = "ip addr del",
 		.program = "/sbin/ip",
@@ -71,24 +57,6 @@ static bool is_reset(const struct lab_frame *frame, const void *port)
 	       f.tcp.dest == *(const in_port_t *)port;
 }
 
-static int client_connect(in_port_t *port)
-{
-	struct sockaddr_in at = {
-		.sin_family = AF_INET,
-		.sin_port = htons(REDIS_PORT),
-		.sin_addr.s_addr = inet_addr(VIP),
-	};
-	int fd = lab_socket(wire.neighbour, AF_INET, SOCK_STREAM, 0);
-	socklen_t size = sizeof(at);
-
-	if (connect(fd, (struct sockaddr *)&at, size) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&at, &size) < 0)
-		lab_fail("the client's connection to the VIP: %m");
-	*port = at.sin_port;
-	lab_sleep_ms(ACCEPT_MS);
-	return fd;
-}
-
 /* Says it with a reset, which Redis hears as soon as the VIP is back: no connection is left there. */
 static void client_abort(int fd)
 {
@@ -106,14 +74,14 @@ static void turn(const struct contender *c, size_t round)
 	struct times times;
 	in_port_t port;
 	int client;
-	char byte;
 
 	if (wire_vip(true) < 0)
 		lab_fail("the VIP cannot be added");
-	client = client_connect(&port);
+	client = wire_client(REDIS_PORT, &port);
+	lab_sleep_ms(ACCEPT_MS);
 	wire_run(c, &times);
 	frame = lab_capture_wait(capture, 0, is_reset, &port, RESET_WAIT_MS);
-	if (frame && (recv(client, &byte, 1, MSG_DONTWAIT) >= 0 || errno != ECONNRESET))
+	if (frame && !wire_was_reset(client))
 		lab_fail("%s: a reset arrived, but the client does not read it", c->program);
 	if (wire_vip(true) != (floor ? -EEXIST : 0) || (times.gone_ns != 0) == floor)
 		lab_fail("%s: the VIP %s", c->program, floor ? "is gone" : "is still there");

@@ -298,3 +298,30 @@ void wire_run(const struct contender *c, struct times *times)
 	*times = (struct times){ .exec_ns = exec_ns };
 	child_wait(child, c->program, times);
 }
+
+int wire_client(uint16_t port, in_port_t *from)
+{
+	struct sockaddr_in at = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = inet_addr(VIP),
+	};
+	int fd = lab_socket(wire.neighbour, AF_INET, SOCK_STREAM, 0);
+	socklen_t size = sizeof(at);
+
+	if (connect(fd, (struct sockaddr *)&at, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &size) < 0)
+		lab_fail("a client's connection to the VIP: %m");
+	if (from)
+		*from = at.sin_port;
+	return fd;
+}
+
+bool wire_was_reset(int fd)
+{
+	struct pollfd readable = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	return poll(&readable, 1, RESET_WAIT_MS) > 0 && recv(fd, &byte, 1, MSG_DONTWAIT) < 0 &&
+	       errno == ECONNRESET;
+}

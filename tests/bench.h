@@ -38,6 +38,25 @@ struct contender {
 	double *ms[MEASURES];		/* by round; NAN: took no part, INFINITY: waited in vain */
 };
 
+/* Those that every contest of releases has. */
+#define RELEASE_FLOOR                                                                              \
+	{                                                                                          \
+		.name = "floor, SOCK_DESTROY alone", .program = "tests/bench-destroy",             \
+		.argv = { "bench-destroy", VIP },                                                  \
+	}
+#define RELEASE_OURS                                                                               \
+	{                                                                                          \
+		.name = "sentinel-vip, asking Sentinel", .program = OURS_PROGRAM,                  \
+		.config = "release.conf",                                                          \
+		.argv = { "sentinel-vip", "moved", "observer", "start", HERE, "6379", THERE,       \
+			  "6379" },                                                                \
+	}
+#define RELEASE_SS                                                                                 \
+	{                                                                                          \
+		.name = "ss -K, ip addr del", .program = "/bin/sh",                                \
+		.argv = { "sh", "-c", "ss -K src " VIP " && ip addr del " VIP "/32 dev eth0" },    \
+	}
+
 struct contest {
 	struct contender *contenders;
 	size_t count, rounds, slow_rounds;
@@ -86,6 +105,15 @@ int wire_vip(bool add);
  * confirm.
  */
 void wire_clear(const char *who);
+
+/*
+ * A client of the neighbour's at that port of the VIP; *from gets its own port, in network byte
+ * order, unless it is NULL.  Fails when it is not let in.
+ */
+int wire_client(uint16_t port, in_port_t *from);
+/* Whether it reads that it was reset: what is not there yet is waited for. */
+#define RESET_WAIT_MS 300
+bool wire_was_reset(int fd);
 
 /* ---- the contests, each with its tables and its targets ---- */
 
