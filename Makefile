@@ -50,7 +50,7 @@ DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputi
 DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd-container
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
-DEPS_EXAMPLES = curl
+DEPS_EXAMPLES = nutcracker keepalived
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -249,7 +249,7 @@ demo: deps
 	@examples/three-hosts/run
 
 # They wait more than they work, so all run at once; what each showed is in build/examples/.
-EXAMPLE_RUNS = three-hosts three-hosts--five one-host many-masters
+EXAMPLE_RUNS = three-hosts three-hosts--five one-host many-masters twemproxy-shards twemproxy-shards--direct
 examples: deps deps-examples
 	$(root)
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect

@@ -238,10 +238,10 @@ wrong() {
 tell_more() {
 	local host
 
-	for host in "${hosts[@]}"; do
+	for host in "${!address[@]}"; do
 		printf '\n%s:\n' "$host"
 		ip -n "$host" -o -4 address show scope global
-		tail -qn 3 "$top/$host"/var/log/redis/*.log 2>/dev/null || true
+		tail -n 6 "$top/$host"/var/log/*.log "$top/$host"/var/log/redis/*.log 2>/dev/null || true
 	done
 }
 
