@@ -190,8 +190,10 @@ static bool wait_and_hear(struct announcer *a, double until)
 		return clock_ms() >= until;
 	facts_drain(a->watch);
 	lock_drain(a->newer);
-	return conflict_hear(a->master->name, &a->taps, a->targets, a->count) ||
-		polls[0].revents != 0 || polls[1].revents != 0;
+	/* first a look whether it is here still: the frames can wait, and may be no conflict then */
+	if (polls[0].revents != 0 || polls[1].revents != 0)
+		return true;
+	return conflict_hear(a->master->name, &a->taps, a->targets, a->count);
 }
 
 /* All of them: the local one may have been stopped together with this process. */
@@ -281,7 +283,10 @@ static void announce(struct announcer *a)
 		if (seen == LOOK_END)
 			break;
 		wake = seen == LOOK_BUSY ? clock_ms() + BUSY_MS : next_wake(a);
-		while (wake >= 0 && !wait_and_hear(a, wake))
+		/* a run that is at work may be taking the VIP away: then who else has it is right */
+		if (seen == LOOK_BUSY)
+			poll(NULL, 0, BUSY_MS);
+		while (seen != LOOK_BUSY && wake >= 0 && !wait_and_hear(a, wake))
 			;
 		if (wake >= 0 && !is_right(a, clock_ms() > wake + LATE_MS))
 			seen = LOOK_END;

@@ -217,6 +217,29 @@ static void an_announcer_waits_for_the_lock(void **state)
  * A timer's sync saw the VIP missing and waited while a failover's call claimed it. Nothing is left
  * to do for it then, so it has taken nothing over, and the call's announcer must go on.
  */
+/* The release and the new master's announcement, in the same millisecond. */
+static void a_release_is_no_conflict(void **state)
+{
+	struct lab_host *new = lab_host("new", OLD4 "/24", NULL);
+	int lock;
+
+	(void)state;
+	lab_config(us, "announce = 0.3 0.6 5\n" CONFIG4);
+	council_says("A3 A3 A3");
+	sentinel(OUR4);
+	expect(0, "claimed");
+	lab_sleep_ms(400);
+	lock = hold_lock();
+	lab_sleep_ms(300); /* the repeat has found it held */
+	lab_must(us, "ip addr del " VIP4 "/32 dev eth0");
+	netns_speak(new, true);
+	lab_sleep_ms(100);
+	close(lock);
+	assert_true(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 300));
+	assert_int_equal(lab_log_count(us, "held by"), 0);
+	lab_host_free(new);
+}
+
 static void a_sync_that_comes_too_late_silences_nobody(void **state)
 {
 	int lock = hold_lock();
@@ -349,6 +372,7 @@ int netns_overtake_tests(void)
 		test(an_announcer_is_silenced_by_the_number),
 		test(an_announcer_is_silenced_by_a_release),
 		test(an_announcer_waits_for_the_lock),
+		test(a_release_is_no_conflict),
 		test(a_sync_that_comes_too_late_silences_nobody),
 		test(a_sync_that_is_overtaken_by_a_release),
 		test(a_sync_that_is_overtaken_by_a_claim),
