@@ -126,10 +126,12 @@ FACES = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/faces-*.c) tests/check-f
 BENCH = $(patsubst %.c,$(O)/%.o,$(sort $(filter-out tests/bench-floor.c tests/bench-destroy.c, \
 	$(wildcard tests/bench*.c))))
 SOAK = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/soak*.c)))
+FAULTS = $(patsubst %.c,$(O)/%.o,$(sort $(filter-out tests/faults-alloc.c, $(wildcard tests/faults-*.c)) \
+	tests/check-faults.c tests/netns-fake.c))
 SOCKETS = $(patsubst %.c,$(O)/%.o,$(sort $(wildcard tests/parts-*.c) tests/check-parts.c tests/netns.c))
 CMOCKA = -lcmocka
 
-$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH) $(SOAK): $(TEST_HEADERS)
+$(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH) $(SOAK) $(FAULTS): $(TEST_HEADERS)
 
 # Calls of the program's own that the unit tests make fail.  pwrite64 because hiredis asks
 # for 64-bit file offsets, __asprintf_chk is asprintf under _FORTIFY_SOURCE.  Shared libraries,
@@ -154,6 +156,14 @@ $(O)/check-faces: $(FACES) $(LAB) $(PARTS)
 
 $(O)/soak: $(SOAK) $(LAB)
 	$(LINK) -o $@ $^ -lpthread -lhiredis
+
+$(O)/check-faults: $(FAULTS) $(LAB) $(O)/faults-alloc.so
+	$(LINK) -o $@ $(filter %.o,$^) -lmnl
+
+# what the program's allocations go through there
+$(O)/faults-alloc.so: tests/faults-alloc.c tests/faults.h tests/lab.h
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -fPIC -shared -o $@ $<
 
 $(O)/bench: $(BENCH) $(LAB)
 	$(LINK) -o $@ $^ -lm -lpthread

@@ -94,6 +94,13 @@ size_t lab_log_count(struct lab_host *h, const char *text)
 	return n;
 }
 
+const char *lab_log_line(struct lab_host *h, size_t n)
+{
+	const struct lab_log *log = lab_log_read(h);
+
+	return n < log->n ? log->messages[n] : NULL;
+}
+
 void lab_log_clear(struct lab_host *h)
 {
 	struct lab_log *log = lab_log_read(h);
