@@ -36,6 +36,7 @@ struct netlink {
 	int error;		/* of the first answer that said one */
 	bool exist_is_well;	/* EEXIST is no error in this answer */
 	bool single;		/* the answer is one message, no acknowledgement follows */
+	bool unheard;		/* an answer may still lie in the queue */
 };
 
 static int on_message(struct nl_msg *msg, void *arg)
@@ -98,6 +99,7 @@ static int reconnect(struct netlink *k)
 	struct timeval limit = { .tv_sec = ANSWER_MS / 1000, .tv_usec = ANSWER_MS % 1000 * 1000 };
 	int err;
 
+	k->unheard = true;
 	nl_close(k->sk);
 	errno = 0;
 	err = nl_connect(k->sk, NETLINK_ROUTE);
@@ -106,6 +108,7 @@ static int reconnect(struct netlink *k)
 	if (setsockopt(nl_socket_get_fd(k->sk), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
 		return -errno;
 	err = nl_socket_set_buffer_size(k->sk, QUEUE_BYTES, 0);
+	k->unheard = err < 0;
 	return err < 0 ? from_libnl(err) : 0;
 }
 
@@ -178,8 +181,10 @@ static int hear(struct netlink *k, unsigned count)
 	while (k->pending > 0) {
 		int err = nl_recvmsgs_default(k->sk);
 
-		if (err < 0)
+		if (err < 0) {
+			k->unheard = true;
 			return from_libnl(err);
+		}
 	}
 	return k->error;
 }
@@ -205,8 +210,10 @@ static bool try_again(struct netlink *k, int err, int *pause_ms)
 int netlink_ask(struct netlink *k, struct nl_msg *msg, netlink_listener listen, void *arg)
 {
 	int pause_ms = 1;
-	int err;
+	int err = k->unheard ? reconnect(k) : 0;
 
+	if (err < 0)
+		return err;
 	k->single = is_single_get(nlmsg_hdr(msg));
 	if (k->single)
 		nl_socket_disable_auto_ack(k->sk);
@@ -264,7 +271,7 @@ int netlink_batch(struct netlink *netlink, struct nl_msg **messages, size_t coun
 {
 	char *batch = NULL;
 	size_t size = 0;
-	int err = 0;
+	int err = netlink->unheard ? reconnect(netlink) : 0;
 
 	for (size_t i = 0; err == 0 && i < count; i++)
 		err = append(netlink, messages[i], &batch, &size);

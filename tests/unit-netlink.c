@@ -123,6 +123,27 @@ static void a_busy_send_is_tried_again(void **state)
 	}
 }
 
+/* What could not be read lies in the queue; it is not the answer to the next question. */
+static void an_unheard_answer_is_not_the_next(void **state)
+{
+	struct netlink *netlink = open_for(ENOUGH_MS);
+
+	(void)state;
+	fault_set(FAULT_RECVMSG, 0, 1, EIO);
+	assert_int_equal(ask_link(netlink), -EIO);
+	assert_int_equal(list(netlink), 0);
+	fault_set(FAULT_RECVMSG, 0, 1, EIO);
+	assert_int_equal(list(netlink), -EIO);
+	assert_int_equal(ask_link(netlink), 0);
+	/* nor may it be, when there is no new connection to be had */
+	fault_set(FAULT_RECVMSG, 0, 1, EIO);
+	assert_int_equal(list(netlink), -EIO);
+	fault_set(FAULT_SOCKET, 0, 1, EMFILE);
+	assert_int_equal(list(netlink), -EMFILE);
+	assert_int_equal(list(netlink), 0);
+	netlink_close(&netlink);
+}
+
 static void a_busy_receive_is_tried_again(void **state)
 {
 	(void)state;
@@ -364,6 +385,7 @@ int unit_netlink_tests(void)
 	static const struct CMUnitTest tests[] = {
 		test(a_busy_send_is_tried_again),
 		test(a_busy_receive_is_tried_again),
+		test(an_unheard_answer_is_not_the_next),
 		test(a_busy_kernel_is_asked_again),
 		test(an_interrupted_dump_is_made_anew),
 		test(a_dump_that_fails_at_its_end_is_no_answer),
