@@ -4,6 +4,7 @@
 #   make             the program            make deps       what all this needs, from Debian
 #   make check       all tests, as root     make demo       a failover to look at, as root
 #   make examples    every setup under examples/, started, broken and healed, as root
+#   make check-faults    each system call and allocation of a run made to fail, as root, minutes
 #   make bench       against the floor and the usual script, as root
 #   make soak N=500  real failovers in every way, with an oracle, as root (SEED=, LABS=: tests/soak.c)
 #   make bench-others  the same failovers with other programs that move a VIP, as root
@@ -243,7 +244,7 @@ check-tree: $(PROGRAM) $(BUILT_TESTS)
 	$(call run,$(O)/check-faces)
 	tests/check-docs.sh $(PROGRAM)
 
-check-unit check-netns check-parts check-cluster check-faces: deps
+check-unit check-netns check-parts check-cluster check-faces check-faults: deps
 	$(root)
 	@$(MAKE) --no-print-directory $(PROGRAM) $(O)/$@
 	SENTINEL_VIP=$(PROGRAM) $(O)/$@

@@ -78,14 +78,42 @@ static int ask_for_namespace(struct stat *net)
 	return fd < 0 ? -1 : fstat(fd, net);
 }
 
-static void make_name(const char *master, uint64_t namespace, char name[NAME_SIZE])
+/*
+ * The number that netlink_namespace() gives, asked for once more; before Linux 5.14 that of the file.
+ * Who cannot learn it for want of memory has no lock, since another name would be another lock.
+ */
+static int find_namespace(uint64_t *number)
 {
 	struct stat net;
+	int err;
+#ifdef SO_NETNS_COOKIE
+	CLEANUP(fd_close) int any = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(*number);
 
-	if (namespace == 0 && (stat("/proc/self/ns/net", &net) == 0 || ask_for_namespace(&net) == 0))
-		namespace = net.st_ino;
-	/* 0: one network namespace for all */
-	snprintf(name, NAME_SIZE, "%" PRIu64 ".%s", namespace, master);
+	if (any < 0)
+		return -errno;
+	if (getsockopt(any, SOL_SOCKET, SO_NETNS_COOKIE, number, &size) == 0)
+		return 0;
+	if (errno != ENOPROTOOPT)
+		return -errno;
+#endif
+	err = stat("/proc/self/ns/net", &net) < 0 ? errno : 0;
+	if (err != 0 && ask_for_namespace(&net) < 0) {
+		if (err != ENOENT && err != EACCES && err != EPERM)
+			return -err;
+		net.st_ino = 0;		/* one network namespace for all */
+	}
+	*number = net.st_ino;
+	return 0;
+}
+
+static int make_name(const char *master, uint64_t namespace, char name[NAME_SIZE])
+{
+	int err = namespace == 0 ? find_namespace(&namespace) : 0;
+
+	if (err == 0)
+		snprintf(name, NAME_SIZE, "%" PRIu64 ".%s", namespace, master);
+	return err;
 }
 
 int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct lock *lock)
@@ -93,10 +121,10 @@ int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct
 	CLEANUP(fd_close) int dir = -1;
 	CLEANUP(fd_close) int fd = -1;
 	char name[NAME_SIZE];
-	int err;
+	int err = make_name(master, namespace, name);
 
-	make_name(master, namespace, name);
-	err = open_directory(&dir);
+	if (err == 0)
+		err = open_directory(&dir);
 	if (err == 0)
 		err = open_file(dir, name, &fd);
 	if (err < 0)
@@ -148,9 +176,12 @@ int lock_watch(const char *master, uint64_t namespace)
 	char name[NAME_SIZE], path[sizeof(LOCK_DIR) + NAME_SIZE];
 	int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	make_name(master, namespace, name);
+	if (fd < 0 || make_name(master, namespace, name) < 0) {
+		fd_close(&fd);
+		return -1;
+	}
 	snprintf(path, sizeof(path), "%s/%s", LOCK_DIR, name);
-	if (fd >= 0 && inotify_add_watch(fd, path, IN_MODIFY) >= 0)
+	if (inotify_add_watch(fd, path, IN_MODIFY) >= 0)
 		return fd;
 	fd_close(&fd);
 	return -1;

@@ -113,6 +113,30 @@ static void it_is_made_for_root_alone(void **state)
 	lock_drop(&lock);		/* once more does no harm */
 }
 
+/* A run that cannot learn where it is has no lock, rather than one that nobody else has. */
+static void there_is_one_file_or_none(void **state)
+{
+	struct lock lock = { .fd = -1 };
+	struct netlink *netlink;
+	char path[300];
+
+	(void)state;
+	assert_int_equal(take("mymaster", 0, &lock), 0);
+	lock_drop(&lock);
+	fault_set(FAULT_SOCKET, 0, 1, EMFILE);
+	assert_int_equal(take("mymaster", 0, &lock), -EMFILE);
+	assert_int_equal(lock.fd, -1);
+	fault_set(FAULT_SOCKET, 0, 1, ENOMEM);
+	assert_int_equal(lock_watch("mymaster", 0), -1);
+	lock_file(path);
+	/* what rtnetlink says is the same */
+	assert_int_equal(netlink_open(clock_ms() + 1000, &netlink), 0);
+	assert_int_equal(lock_take("mymaster", netlink_namespace(netlink), 0, &lock), 0);
+	lock_drop(&lock);
+	lock_file(path);
+	netlink_close(&netlink);
+}
+
 static void the_number_is_raised_and_stays(void **state)
 {
 	struct lock lock;
@@ -463,6 +487,7 @@ int unit_lock_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
 		test(it_is_made_for_root_alone),
+		test(there_is_one_file_or_none),
 		test(the_number_is_raised_and_stays),
 		test(a_number_that_cannot_be_kept_is_none),
 		test(the_second_waits_for_the_first),
