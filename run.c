@@ -315,6 +315,24 @@ static int ask_the_others(struct run *run, const struct event *event)
 	return truth_of(run->master, &master, RESOLVE_MS, &run->truth, &run->why);
 }
 
+/*
+ * A conversation that breaks off at once, for want of memory, of a descriptor, or by chance, is had
+ * once more: old arguments must not be followed for that.
+ */
+static void hear_answer(struct run *run, const struct event *event, size_t index,
+			double deadline, struct answer *answer)
+{
+	for (unsigned tries = 0; run->sentinel != NULL; tries++) {
+		sentinel_hear(&run->sentinel, 1, deadline);
+		sentinel_address(run->sentinel, index, answer);
+		if (answer->kind != ANSWER_NONE || tries == 1 || clock_ms() >= deadline)
+			break;
+		sentinel_close(&run->sentinel);
+		if (send_question(run, event, &index) < 0)
+			break;
+	}
+}
+
 static int find_truth(struct run *run, const struct event *event)
 {
 	double deadline = clock_ms() + QUESTION_MS;
@@ -330,8 +348,7 @@ static int find_truth(struct run *run, const struct event *event)
 	}
 	/* even when the kernel failed: whether a replay is safe depends on it */
 	if (run->sentinel != NULL) {
-		sentinel_hear(&run->sentinel, 1, deadline);
-		sentinel_address(run->sentinel, index, &answer);
+		hear_answer(run, event, index, deadline, &answer);
 		outcome_step(&run->outcome, "ask");
 		run->verified = answer.kind == ANSWER_MASTER;
 	}

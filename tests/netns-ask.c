@@ -251,6 +251,18 @@ static void it_is_elsewhere(void **state)
 	assert_int_equal(local->connections, 0);
 }
 
+/* It hangs up on the first that asks, as one does that was restarted meanwhile. */
+static void who_hangs_up_is_asked_again(void **state)
+{
+	(void)state;
+	bind_vip();
+	fake_turn(local, 0, PEER4, 6379, "1", NULL)->closes = true;
+	fake_turn(local, 1, PEER4, 6379, "1", NULL);
+	sentinel(OUR4);
+	expect(0, "released " VIP4, "arguments are stale");
+	assert_int_equal(local->connections, 2);
+}
+
 /* A host answers to its masters' names only. */
 static void each_master_has_its_own(void **state)
 {
@@ -403,6 +415,7 @@ int netns_ask_tests(void)
 		test(it_is_given_the_password),
 		test(the_password_is_wrong),
 		test(it_is_elsewhere),
+		test(who_hangs_up_is_asked_again),
 		test(each_master_has_its_own),
 		test(verify_is_no),
 		test(by_hand_nobody_is_asked),
