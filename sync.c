@@ -94,7 +94,8 @@ static int decide_and_apply(struct run *run, const struct sync_options *options,
 		err = run_plan(run);
 	if (err < 0)
 		return err;
-	if (!options->announce)
+	/* where one is missing, a run may have been killed before it announced the others */
+	if (!options->announce && !plan_changes(&run->plan))
 		plan_quiet(&run->plan);
 	/* another run has done it meanwhile: its announcer must not be silenced */
 	return run->plan.step_count > 0 ? run_apply(run) : 0;
@@ -161,7 +162,7 @@ static void settle(struct matter *m, const struct config *config, const struct c
 	}
 	m->verdict = VERDICT_AGREES;
 	if (options->dry_run) {
-		if (!options->announce)
+		if (!options->announce && !plan_changes(&run->plan))
 			plan_quiet(&run.plan);
 		if (run_print(&run) < 0)
 			m->verdict = VERDICT_PERMANENT;

@@ -128,6 +128,7 @@ static void announce_announces_again(void **state)
 	char *before;
 
 	(void)state;
+	lab_config(us, "refresh = no\n" COUNCIL_CONFIG);
 	council_vip(true);
 	before = netns_state();
 	council_says("A3 A3 A3");

@@ -26,6 +26,19 @@ static size_t announced(const char *address)
 	return n;
 }
 
+/* The run that was to announce the one that stands may have been killed before it did. */
+static void with_one_missing_all_are_announced(void **state)
+{
+	(void)state;
+	lab_config(us, "refresh = no\n" COUNCIL_CONFIG "vip = 10.0.0.251\n");
+	council_vip(true);
+	council_says("A3 A3 A3");
+	vip("sync");
+	expect(0, "claimed 10.0.0.251");
+	expect_announced("10.0.0.251");
+	expect_announced(VIP4);
+}
+
 static void what_agrees_is_left_in_silence(void **state)
 {
 	char *before;
@@ -408,6 +421,7 @@ int netns_sync_tests(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
 	const struct CMUnitTest tests[] = {
+		test(with_one_missing_all_are_announced),
 		test(what_agrees_is_left_in_silence),
 		test(what_stands_is_announced_again),
 		test(what_must_not_be_announced_again),
