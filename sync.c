@@ -162,7 +162,7 @@ static void settle(struct matter *m, const struct config *config, const struct c
 	}
 	m->verdict = VERDICT_AGREES;
 	if (options->dry_run) {
-		if (!options->announce && !plan_changes(&run->plan))
+		if (!options->announce && !plan_changes(&run.plan))
 			plan_quiet(&run.plan);
 		if (run_print(&run) < 0)
 			m->verdict = VERDICT_PERMANENT;

@@ -376,9 +376,9 @@ static void judge_status(const struct scene *s, const struct fault *f, const str
 		say(said, size, "status 1, but no Sentinel was heard\n");
 	if (t->status == 1 && s->votes[0] == '-')
 		say(said, size, "status 1, but there is no Sentinel\n");
-	/* what nobody could ask for, the arguments are believed */
+	/* where asking does not go at all, the arguments are believed */
 	if (t->status == 0 && !s->reads && strcmp(now->text, after.text) != 0 &&
-	    !(s->stale && !t->heard))
+	    !(s->stale && (f->kind == FAULT_LASTING || f->kind == FAULT_ALLOC_LASTING)))
 		say(said, size, "status 0, but the host does not agree\n");
 }
 
@@ -465,6 +465,7 @@ bool scene_try(const struct scene *s, const struct fault *f, struct trace *t, ch
 	judge_healing(s, said, size);
 	if (!*said)
 		return true;
+	forget_locks(); /* what was left there is said once */
 	say(said, size, "stderr: %s\n", t->err);
 	for (size_t i = 0; (line = lab_log_line(us, i)); i++)
 		say(said, size, "log: %s\n", line);

@@ -33,6 +33,7 @@ struct tracee {
 	int number; /* of that call */
 	int64_t begin_ns;
 	bool lasting;              /* calls of struck_nr fail from now on */
+	int64_t brk;               /* what brk(2) said last */
 	bool inherited;            /* heard of by its parent's fork */
 	short domain[DESCRIPTORS]; /* of its sockets, -1: none */
 	/* a message that is denied, to be put back */
@@ -63,7 +64,7 @@ static void set_call(pid_t pid, long nr)
 #endif
 }
 
-static void set_result(pid_t pid, long value)
+static void set_result(pid_t pid, int64_t value)
 {
 #if defined(__x86_64__)
 	if (ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rax), value) < 0)
@@ -205,6 +206,7 @@ static struct tracee *add(pid_t pid, const struct tracee *parent)
 	if (parent && !p->inherited) {
 		p->inherited = true;
 		memcpy(p->domain, parent->domain, sizeof p->domain);
+		p->brk = parent->brk;
 	}
 	return p;
 }
@@ -263,8 +265,9 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 
 		while (*e && *e != f->error)
 			e++;
-		if (!*e)
-			return; /* another call than was expected here */
+		/* another call than was expected here, or one that only asks */
+		if (!*e || (p->nr == SYS_brk && info->entry.args[0] == 0))
+			return;
 		p->striking = trace->struck = true;
 		trace->struck_nr = p->nr;
 		p->lasting = f->kind == FAULT_LASTING;
@@ -309,9 +312,12 @@ static void on_exit_of_call(struct tracee *p, const struct __ptrace_syscall_info
 	} else if (p->striking && f->kind == FAULT_DENY) {
 		poke(p->pid, p->denied_at, p->denied, p->denied_size);
 	} else if (p->striking) {
-		set_result(p->pid, -f->error);
-		result = -f->error;
+		/* the kernel has no error for brk(2): the break stays where it was */
+		result = p->nr == SYS_brk ? p->brk : -f->error;
+		set_result(p->pid, result);
 	}
+	if (p->nr == SYS_brk)
+		p->brk = result;
 	if (f->kind == FAULT_DENY && trace->struck &&
 	    (p->nr == SYS_recvmsg || p->nr == SYS_recvfrom) && domain_of(p, args[0]) == AF_NETLINK)
 		deny_answer(p, args, result);
