@@ -74,7 +74,7 @@ boot_alone() {
 
 # $1 the root file system; from here on it is $boot_tree, to be written to.
 boot_copy() {
-	boot_memory=$1.memory
+	boot_memory=$(realpath "$1").memory
 	mkdir -p "$boot_memory"
 	mount -t tmpfs tmpfs "$boot_memory"
 	mkdir "$boot_memory/upper" "$boot_memory/work" "$boot_memory/tree"

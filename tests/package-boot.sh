@@ -349,6 +349,23 @@ lifetimes() {
 	must "nothing is left" same_as_before
 }
 
+# Neither Redis nor Valkey is fine, and either may come later.
+comes_later() {
+	local file
+
+	file=$(boot_run dpkg -L "$server-sentinel" | grep "/$unit\$")
+	must "nobody is called $server" boot_run sed -i "s/^$server:/was-$server:/" /etc/group
+	must "it is installed" install "$new"
+	must "the configuration is for root alone" is_given "$config" root:root:640
+	must "the socket is for root alone" is_given /run/sentinel-vip.socket root:root:660
+	must "$server is there" boot_run sed -i "s/^was-$server:/$server:/" /etc/group
+	must "its Sentinel is installed" boot_run sh -c "dpkg-trigger --by-package=$server-sentinel $file && dpkg --configure --pending"
+	must "the configuration is for $server, too" is_given "$config" "root:$server:640"
+	must "the socket is for $server" is_given /run/sentinel-vip.socket "root:$server:660"
+	must "a purge" boot_run apt-get purge -q -y sentinel-vip
+	must "nothing is left" same_as_before
+}
+
 begin
 quick_start
 failovers
@@ -356,4 +373,5 @@ nobody_may_not
 timer_mends
 check_tells
 lifetimes
+comes_later
 boot_stop
