@@ -76,8 +76,8 @@ endif
 endif
 
 # Libraries of which there is an archive are linked in, which spares the loader most of its
-# work, a third of the time to the first announcement.  Debian has none of libmnl; libc is
-# always shared, for the sake of the resolver.  STATIC_LIBS=no: all shared, as a
+# work, a third of the time to the first announcement.  Debian has none of libmnl, which is
+# loaded when it is first needed then (mnl.c).  libc is always shared, for the resolver.  STATIC_LIBS=no: all shared, as a
 # distribution wants its packages; yes: the link fails where an archive is missing.
 STATIC_LIBS = auto
 SHARED = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
@@ -85,7 +85,9 @@ ARCHIVED = $(if $(filter yes,$(STATIC_LIBS)),$(filter-out -lmnl,$(SHARED)),$(she
 	for l in $(patsubst -l%,%,$(filter -l%,$(SHARED))); do \
 		[ ! -f "$$($(CC) -print-file-name=lib$$l.a)" ] || echo "-l$$l"; \
 	done))
-MIXED = -Wl,-Bstatic $(ARCHIVED) -Wl,-Bdynamic $(filter-out $(ARCHIVED),$(SHARED))
+LATE = $(filter-out $(ARCHIVED),-lmnl)
+MIXED = $(LATE:-lmnl=$(O)/mnl.o) -Wl,-Bstatic $(ARCHIVED) -Wl,-Bdynamic \
+	$(filter-out $(ARCHIVED) $(LATE),$(SHARED)) $(LATE:-lmnl=-ldl)
 LINKED_IN = $(if $(filter no,$(STATIC_LIBS)),,$(ARCHIVED))
 LIBS = $(if $(LINKED_IN),$(MIXED),$(SHARED))
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' $(FORTIFY) -I. \
@@ -101,7 +103,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(OBJECTS) $(O)/linked-with
+$(PROGRAM): $(OBJECTS) $(O)/mnl.o $(O)/linked-with
 	$(LINK) -o $@ $(OBJECTS) $(LIBS)
 
 # another answer than last time is a reason to link again
@@ -149,7 +151,7 @@ $(O)/check-netns: $(NETNS) $(LAB)
 $(O)/check-cluster: $(CLUSTER) $(LAB)
 	$(LINK) -o $@ $^ $(CMOCKA) -lhiredis
 
-$(O)/check-parts: $(SOCKETS) $(PARTS) $(LAB)
+$(O)/check-parts: $(SOCKETS) $(PARTS) $(O)/mnl.o $(LAB)
 	$(LINK) -o $@ $^ $(SHARED) $(CMOCKA)
 
 $(O)/check-faces: $(FACES) $(LAB) $(PARTS)
@@ -175,11 +177,11 @@ OTHER = $(if $(LINKED_IN),$(SHARED),$(MIXED))
 FLOOR_FLAGS = -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2
 $(BENCH): ALL_CPPFLAGS += -DLINKED_IN='"$(LINKED_IN:-l%=lib%)"' -DARCHIVED='"$(ARCHIVED:-l%=lib%)"'
 $(BENCH): $(O)/linked-with
-$(O)/bench-other: $(OBJECTS) $(O)/linked-with
+$(O)/bench-other: $(OBJECTS) $(O)/mnl.o $(O)/linked-with
 	$(LINK) -o $@ $(OBJECTS) $(OTHER)
-$(O)/bench-floor-other: tests/bench-floor.c $(O)/linked-with
+$(O)/bench-floor-other: tests/bench-floor.c $(O)/mnl.o $(O)/linked-with
 	$(CC) $(FLOOR_FLAGS) -o $@ $< -Wl,--no-as-needed $(OTHER)
-$(O)/bench-floor-same: tests/bench-floor.c $(O)/linked-with
+$(O)/bench-floor-same: tests/bench-floor.c $(O)/mnl.o $(O)/linked-with
 	$(CC) $(FLOOR_FLAGS) -o $@ $< -Wl,--no-as-needed $(LIBS)
 tests/bench-floor: tests/bench-floor.c
 	$(CC) $(FLOOR_FLAGS) -static -o $@ $<
@@ -308,10 +310,10 @@ lint: deps-lint
 	shellcheck -x tests/check-package tests/package-boot.sh
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
-		--inline-suppr -D_GNU_SOURCE $(SOURCES)
+		--inline-suppr -D_GNU_SOURCE $(SOURCES) mnl.c
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr --suppress=varFuncNullUB -D_GNU_SOURCE $(wildcard tests/*.c tests/fuzz/*.c)
-	clang-tidy --quiet $(SOURCES) -- -std=gnu11 $(ALL_CPPFLAGS)
+	clang-tidy --quiet $(SOURCES) mnl.c -- -std=gnu11 $(ALL_CPPFLAGS)
 	@$(MAKE) --no-print-directory analyze
 
 include tests/deep.mk

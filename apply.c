@@ -186,6 +186,9 @@ static bool kill_connections(const struct plan *plan, size_t *killed, struct out
 	else if (err == -EOPNOTSUPP)
 		line_add(&outcome->warning, "; connections are not closed: this kernel has no "
 			 "CONFIG_INET_DIAG_DESTROY");
+	else if (err == -ELIBACC)
+		line_add(&outcome->warning, "; connections are not closed: libmnl.so.0 cannot be loaded: "
+			 "install it (libmnl0 in Debian)");
 	else
 		line_add(&outcome->warning, "; connections are not closed: %s", strerror(-err));
 	return err == 0;

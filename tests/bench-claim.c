@@ -104,9 +104,9 @@ void claim_bench(size_t rounds, size_t script_rounds)
 	report_table(&contest, "CLAIM, exec to first frame", FRAME, FLOOR, "x floor");
 	report_table(&contest, "CLAIM, exec to exit", EXIT, FLOOR, "x floor");
 	printf("(sentinel-vip as make links it: %s; the other way: %s)\n\n",
-	       *LINKED_IN ? LINKED_IN " linked in, the rest shared" : "all libraries shared",
+	       *LINKED_IN ? LINKED_IN " linked in" : "all libraries shared",
 	       *LINKED_IN ? "all libraries shared" :
-	       *ARCHIVED ? ARCHIVED " linked in, the rest shared" : "none, for want of archives");
+	       *ARCHIVED ? ARCHIVED " linked in" : "none, for want of archives");
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
 		report_target(&contest, &targets[i]);
 }

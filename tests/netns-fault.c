@@ -320,6 +320,25 @@ static void killed_child_is_replaced(void **state)
 	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 2 + 6);
 }
 
+/* It is loaded when it is first called, unless the program was linked with it. */
+static void libmnl_is_missing(void **state)
+{
+	bool linked = lab_sh(us, NULL, "ldd %s | grep -q libmnl", getenv("SENTINEL_VIP")) == 0;
+
+	(void)state;
+	lab_config(us, "announce = none\n" CONFIG4);
+	lab_must(us, "for f in $(/sbin/ldconfig -p | sed -n 's/.*libmnl.so.0 .*=> //p'); do "
+		     "mount --bind /dev/null $f; done");
+	sentinel(OUR4);
+	if (linked) {
+		assert_int_equal(r.status, 127);	/* the loader says which */
+		return;
+	}
+	expect(0, "claimed");
+	sentinel(PEER4);
+	expect(0, "released", "connections are not closed: libmnl.so.0 cannot be loaded");
+}
+
 int netns_fault_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +353,7 @@ int netns_fault_tests(void)
 		netns_test(killed_while_releasing),
 		netns_test(killed_while_releasing_the_primary),
 		netns_test(killed_child_is_replaced),
+		netns_test(libmnl_is_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
