@@ -183,11 +183,25 @@ static sa_family_t common_family(const struct master *master, const struct ip *h
 	return family;
 }
 
-int facts_gather(struct netlink *netlink, const struct config *config, const struct master *master,
-		 const struct ip *here, size_t count, struct facts *facts)
+static int copy_addresses(const struct facts *known, struct facts *facts)
+{
+	struct address *items = calloc(known->address_count + 1, sizeof(*items));
+
+	if (items == NULL)
+		return -ENOMEM;
+	if (known->address_count > 0)
+		memcpy(items, known->addresses, known->address_count * sizeof(*items));
+	*facts = (struct facts){ .addresses = items, .address_count = known->address_count };
+	return 0;
+}
+
+int facts_gather_from(struct netlink *netlink, const struct facts *known,
+		      const struct config *config, const struct master *master,
+		      const struct ip *here, size_t count, struct facts *facts)
 {
 	struct facts found;
-	int err = vip_addresses(netlink, common_family(master, here, count), &found);
+	int err = known != NULL ? copy_addresses(known, &found) :
+		vip_addresses(netlink, common_family(master, here, count), &found);
 
 	if (err < 0)
 		return err;
@@ -207,6 +221,12 @@ int facts_gather(struct netlink *netlink, const struct config *config, const str
 	find_sealed(netlink, master, &found);
 	*facts = found;
 	return 0;
+}
+
+int facts_gather(struct netlink *netlink, const struct config *config, const struct master *master,
+		 const struct ip *here, size_t count, struct facts *facts)
+{
+	return facts_gather_from(netlink, NULL, config, master, here, count, facts);
 }
 
 void facts_free(struct facts *facts)

@@ -184,11 +184,13 @@ static int delete_strays(const struct vip *vip, const struct link *link,
 {
 	for (size_t i = 0; i < facts->address_count; i++) {
 		const struct address *a = &facts->addresses[i];
-		const struct link *other = facts_link(facts, a->ifindex);
+		const struct link *other;
 		int err;
 
-		if (other == NULL || other == link || (other->flags & IFF_LOOPBACK) != 0 ||
-		    !ip_equal(&a->ip, &vip->ip))
+		if (!ip_equal(&a->ip, &vip->ip))
+			continue;	/* first, since there may be thousands */
+		other = facts_link(facts, a->ifindex);
+		if (other == NULL || other == link || (other->flags & IFF_LOOPBACK) != 0)
 			continue;
 		if (is_all_of(other, a)) {
 			line_add(&plan->warning, "; left on %s, where it is the only address",

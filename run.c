@@ -105,8 +105,8 @@ int run_gather(struct run *run)
 	if (err < 0)
 		return err;
 	facts_free(&run->facts);
-	err = facts_gather(run->netlink, run->config, run->master, run->truth.ips,
-			   run->truth.ip_count, &run->facts);
+	err = facts_gather_from(run->netlink, run->known, run->config, run->master, run->truth.ips,
+				run->truth.ip_count, &run->facts);
 	outcome_step(&run->outcome, "facts");
 	if (err < 0)
 		return why_set(&run->why, err, "cannot ask the kernel for its addresses: %s",

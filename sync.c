@@ -7,6 +7,7 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,19 @@ enum {
 	OVERTAKEN_MAX = 3,
 };
 
+/* What the masters of one sync have in common, so that many cost no more than they must. */
+struct shared {
+	const struct facts *known;	/* all addresses at the beginning, or NULL */
+	struct standings standings;	/* VIPs that stand where they should */
+	int packet;			/* a packet socket, once one has been opened; else -1 */
+};
+
 /* What came out for one master. */
 struct matter {
 	const struct master *master;
 	bool known;		/* the Sentinels agree on a master */
 	bool isolated;		/* no truth, VIP here, and fence = majority */
-	struct standings *standings;	/* where VIPs that stand well are told */
+	struct shared *shared;
 	enum verdict verdict;
 };
 
@@ -136,6 +144,18 @@ static void without_truth(struct matter *m, struct run *run, const struct sync_o
 	run_report(run, -EAGAIN);
 }
 
+/*
+ * The end of a packet socket waits for the kernel, 5 to 25 ms (packet_release(), RCU): it is
+ * opened for the first that announces, and closed after the last.
+ */
+static void share_packet(struct run *run, int *packet)
+{
+	if (*packet < 0 && run->packet >= 0)
+		*packet = fcntl(run->packet, F_DUPFD_CLOEXEC, 3);
+	else if (*packet >= 0 && run->packet < 0)
+		run->packet = fcntl(*packet, F_DUPFD_CLOEXEC, 3);
+}
+
 static void settle(struct matter *m, const struct config *config, const struct council *council,
 		   double asked_ms, const struct sync_options *options)
 {
@@ -144,6 +164,8 @@ static void settle(struct matter *m, const struct config *config, const struct c
 
 	run_begin(&run, config, m->master);
 	run_measure(&run, asked_ms, "ask");
+	share_packet(&run, &m->shared->packet);
+	run.known = m->shared->known;
 	err = run_decide(&run, council, COUNCIL_MS);
 	m->known = run.verified;
 	m->isolated = false;
@@ -155,9 +177,11 @@ static void settle(struct matter *m, const struct config *config, const struct c
 		err = run_plan(&run);
 	if (err < 0 || (!options->dry_run && (plan_changes(&run.plan) ||
 			(options->announce && run.plan.step_count > 0)))) {
+		run.known = NULL;	/* what is changed is looked at afresh */
 		if (err == 0)
 			err = change(&run, options, false);
 		m->verdict = finish(&run, err);
+		share_packet(&run, &m->shared->packet);
 		return;
 	}
 	m->verdict = VERDICT_AGREES;
@@ -167,7 +191,7 @@ static void settle(struct matter *m, const struct config *config, const struct c
 		if (run_print(&run) < 0)
 			m->verdict = VERDICT_PERMANENT;
 	} else {
-		refresh_add(m->standings, m->master, &run.plan);	/* or not, without memory */
+		refresh_add(&m->shared->standings, m->master, &run.plan);	/* or not, without memory */
 		if (options->person)
 			run_report(&run, 0);
 	}
@@ -233,13 +257,43 @@ static void say_not_reached(const struct master *master)
 	log_send(LOG_WARNING, line.text);
 }
 
+/* One look at the addresses for all: of a thousand masters each would look at those of all. */
+static int look_once(struct facts *facts)
+{
+	struct netlink *netlink = NULL;
+	int err = netlink_open(clock_ms() + COUNCIL_MS, &netlink);
+
+	if (err == 0)
+		err = vip_addresses(netlink, AF_UNSPEC, facts);
+	netlink_close(&netlink);
+	return err;
+}
+
+static void settle_all(struct matter *matters, size_t count, const struct config *config,
+		       struct council *councils, double begun, const struct sync_options *options)
+{
+	CLEANUP(facts_free) struct facts known = { 0 };
+	struct shared *shared = matters[0].shared;
+
+	if (count > 1 && look_once(&known) == 0)
+		shared->known = &known;
+	for (size_t i = 0; i < count; i++) {
+		if (clock_ms() < begun + FOREGROUND_MS)
+			settle(&matters[i], config, &councils[i], begun, options);
+		else
+			say_not_reached(matters[i].master);
+		council_free(&councils[i]);
+	}
+	shared->known = NULL;
+}
+
 enum verdict sync_masters(const struct config *config, const struct master *const masters[],
 			  size_t count, const struct sync_options *options)
 {
 	struct council *councils = calloc(count + 1, sizeof(*councils));
 	struct matter *matters = calloc(count + 1, sizeof(*matters));
-	double begun = clock_ms(), end = begun + FOREGROUND_MS;
-	struct standings standings = { 0 };
+	struct shared shared = { .packet = -1 };
+	double begun = clock_ms();
 	enum verdict verdict = VERDICT_AGREES;
 
 	if (councils == NULL || matters == NULL ||
@@ -249,18 +303,14 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 		free(matters);
 		return VERDICT_TRANSIENT;
 	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT,
-					      .standings = &standings };
-		if (clock_ms() < end)
-			settle(&matters[i], config, &councils[i], begun, options);
-		else
-			say_not_reached(masters[i]);
-		council_free(&councils[i]);
-	}
-	refresh_send(&standings);
+					      .shared = &shared };
+	settle_all(matters, count, config, councils, begun, options);
+	refresh_send(&shared.standings);
 	wait_for_majority(matters, count, config, options);
-	refresh_free(&standings);
+	refresh_free(&shared.standings);
+	fd_close(&shared.packet);
 	for (size_t i = 0; i < count; i++)
 		worsen(&verdict, matters[i].verdict);
 	free(councils);

@@ -616,6 +616,10 @@ struct facts {
  */
 int facts_gather(struct netlink *netlink, const struct config *config, const struct master *master,
 		 const struct ip *here, size_t count, struct facts *facts);
+/* The same with addresses that were asked for before, unless `known` is NULL. */
+int facts_gather_from(struct netlink *netlink, const struct facts *known,
+		      const struct config *config, const struct master *master,
+		      const struct ip *here, size_t count, struct facts *facts);
 void facts_free(struct facts *facts);
 const struct link *facts_link(const struct facts *facts, unsigned ifindex);
 /* Only the addresses, of one family or, with AF_UNSPEC, of both. */
@@ -1107,6 +1111,7 @@ struct run {
 	struct truth truth;
 	struct sentinel *sentinel;	/* the local one, in Sentinel's call */
 	struct netlink *netlink;
+	const struct facts *known;	/* addresses that were just asked for, or NULL */
 	struct facts facts;
 	struct plan plan;
 	struct lock lock;
