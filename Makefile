@@ -8,6 +8,7 @@
 #   make bench       against the floor and the usual script, as root
 #   make soak N=500  real failovers in every way, with an oracle, as root (SEED=, LABS=: tests/soak.c)
 #   make bench-others  the same failovers with other programs that move a VIP, as root
+#   make bench-storm M=100  a host with that many masters dies     make bench-scale  docs/scale.svg
 #   make asan        units, sockets, claims and releases under the sanitizers, as root
 #   make lint        man pages, scripts, static analysis
 #   make deb, rpm    packages, into build/  make check-package   tries them, as root
@@ -65,6 +66,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
 SELF_HELP += soak
 SELF_HELP += check-package
+SELF_HELP += bench-storm bench-scale
 SELF_HELP += examples deps-examples
 SELF_HELP += bench-others
 SELF_HELP += fuzz deps-fuzz check-fuzz analyze
@@ -157,6 +159,13 @@ $(O)/check-parts: $(SOCKETS) $(PARTS) $(O)/mnl.o $(LAB)
 $(O)/check-faces: $(FACES) $(LAB) $(PARTS)
 	$(LINK) -o $@ $^ $(SHARED) $(CMOCKA)
 
+$(O)/scale: $(O)/tests/scale.o $(O)/tests/scale-plot.o $(LAB)
+	$(LINK) -o $@ $^ -lm
+
+$(O)/tests/storm.o $(O)/tests/scale.o $(O)/tests/scale-plot.o: $(TEST_HEADERS)
+$(O)/storm: $(O)/tests/storm.o $(LAB)
+	$(LINK) -o $@ $^ -lm
+
 $(O)/soak: $(SOAK) $(LAB)
 	$(LINK) -o $@ $^ -lpthread -lhiredis
 
@@ -195,7 +204,7 @@ build/collect: tests/collect.c
 	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $<
 
 BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-parts \
-	$(O)/check-cluster $(O)/check-faces $(O)/soak
+	$(O)/check-cluster $(O)/check-faces $(O)/soak $(O)/storm $(O)/scale
 
 tests: $(BUILT_TESTS)
 
@@ -286,6 +295,17 @@ bench-others: deps
 	$(call apt,$(DEPS_OTHERS))
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
 	@tests/bench-others
+
+.PHONY: bench-storm bench-scale
+bench-storm: deps
+	$(root)
+	@$(MAKE) --no-print-directory -s $(PROGRAM) $(O)/storm tests/bench-floor
+	SENTINEL_VIP=$(PROGRAM) $(O)/storm
+
+bench-scale: deps
+	$(root)
+	@$(MAKE) --no-print-directory -s $(PROGRAM) $(O)/scale
+	SENTINEL_VIP=$(PROGRAM) SVG=$(or $(SVG),docs/scale.svg) $(O)/scale
 
 # Leaks are looked for where nothing else traces: strace and a leak checker exclude each other.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

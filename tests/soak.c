@@ -28,7 +28,7 @@ enum { FAILOVERS = 500, LABS = 2, LABS_MAX = 16 };
 
 /* Of all laboratories, in memory that they share. */
 static struct totals {
-	unsigned failovers, violations, wrong_frames, steps, quiet, tilts, script_errors;
+	unsigned failovers, violations, wrong_frames, steps, quiet, restless, tilts, script_errors;
 	unsigned long frames;
 	int ended;
 } *totals;
@@ -50,6 +50,22 @@ static unsigned long number(const char *name, unsigned long otherwise)
 	return n;
 }
 
+/*
+ * Nothing that the program does can bring real Sentinels to agree: two of them with different masters
+ * of one epoch, after SENTINEL FAILOVER on one that nobody heard, go on so for ever. One more
+ * failover ends it.
+ */
+static void help_sentinels(unsigned step)
+{
+	oracle_restless(step);
+	totals->restless++;
+	faults_heal();
+	for (int k = 0; k < w.masters; k++)
+		for (int i = 0; i < w.nodes && master_of(k) >= 0 && !oracle_agreed(k); i++)
+			freeReplyObject(ask(i, SENTINEL_PORT, "SENTINEL FAILOVER m%d", k));
+	oracle_settle();
+}
+
 static void step_run(unsigned step)
 {
 	unsigned before = w.failovers, wrong = 0;
@@ -59,7 +75,10 @@ static void step_run(unsigned step)
 		lab_log_clear(w.node[i].host);
 	faults_run(step);
 	ms = oracle_settle();
-	wrong += oracle_judge(step);
+	if (ms < 0)
+		help_sentinels(step);
+	else
+		wrong += oracle_judge(step);
 	world_tick();
 	totals->wrong_frames += oracle_wrong_frames(step);
 	totals->violations += wrong;
@@ -71,10 +90,6 @@ static void step_run(unsigned step)
 	       ms / 1e3, faults_lasting() ? "; still: " : "",
 	       faults_lasting() ? faults_lasting() : "", wrong ? "; VIOLATION" : "");
 	fflush(stdout);
-	if (ms < 0) { /* what real Sentinels cannot mend is no test of this program */
-		faults_heal();
-		oracle_settle();
-	}
 }
 
 static int run(int argc, char **argv)
@@ -143,9 +158,10 @@ int main(int argc, char **argv)
 	while (wait(&status) > 0 || errno == EINTR)
 		bad = bad || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 	printf("\n%u failovers in %u steps: %u quiet points with a violation, %u announcements of %lu by "
-	       "a host that did not hold the VIP; Sentinels: %u times in TILT, %u script errors\n",
+	       "a host that did not hold the VIP; Sentinels: %u times not at rest in time, %u times in TILT, "
+	       "%u script errors\n",
 	       totals->failovers, totals->steps, totals->violations, totals->wrong_frames,
-	       totals->frames, totals->tilts, totals->script_errors);
+	       totals->frames, totals->restless, totals->tilts, totals->script_errors);
 	if (bad || totals->ended != (int)labs)
 		printf("%d of %lu laboratories came to their end\n", totals->ended, labs);
 	return bad || totals->violations || totals->wrong_frames ? 1 : 0;

@@ -139,6 +139,10 @@ void faults_tally(FILE *out);
 
 /* Waits until the Sentinels agree and the servers follow: ms, or -1 when they do not. */
 int oracle_settle(void);
+/* Says that they did not. */
+void oracle_restless(unsigned step);
+/* Whether all Sentinels agree on that master. */
+bool oracle_agreed(int master);
 /* Waits out the quiet and judges; how many violations were found and reported. */
 unsigned oracle_judge(unsigned step);
 unsigned oracle_wrong_frames(unsigned step);
