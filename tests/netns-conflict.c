@@ -104,7 +104,7 @@ static void named_at_once(void **state)
 					 turn);
 		}
 		sentinel(PEER4);
-		wait_for_the_end(SLACK_MS);
+		wait_for_the_end(2000);
 		lab_log_clear(us);
 	}
 }
