@@ -271,7 +271,8 @@ demo: deps
 	@examples/three-hosts/run
 
 # They wait more than they work, so all run at once; what each showed is in build/examples/.
-EXAMPLE_RUNS = three-hosts three-hosts--five one-host many-masters twemproxy-shards twemproxy-shards--direct
+EXAMPLE_RUNS = three-hosts three-hosts--five one-host many-masters twemproxy-shards twemproxy-shards--direct \
+	from-a-script from-keepalived
 examples: deps deps-examples
 	$(root)
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect

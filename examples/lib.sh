@@ -170,6 +170,14 @@ on() {
 	(become "$@")
 }
 
+# On a host, shown as it is typed there, with what it prints; its status is no concern here.
+typed() {
+	local host=$1
+	shift
+	printf '  %s%s # %s%s\n' "$bold" "$host" "$*" "$off"
+	on "$host" "$@" 2>&1 | sed 's/^/      /' || true
+}
+
 # In the background; its output, line by line, becomes events "KIND HOST LINE".
 follow() {
 	local kind=$1 host=$2
@@ -232,6 +240,18 @@ start_redis() {
 start_sentinel() {
 	follow sentinel "$1" "${as_redis[@]}" redis-sentinel "${2:-/etc/redis/sentinel.conf}"
 	watcher[$1]=$followed
+}
+
+# Sentinel stops in order, its configuration is edited, and it is started again.
+edit_sentinel() {
+	local host=$1 edit=$2
+
+	kill -TERM "${watcher[$host]}"
+	while kill -0 "${watcher[$host]}" 2>/dev/null; do
+		sleep 0.05
+	done
+	sed -i "$edit" "$top/$host/etc/redis/sentinel.conf"
+	start_sentinel "$host"
 }
 
 # By sentinel-vip-sync.timer, once for this time; what it says is in the log.

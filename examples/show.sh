@@ -68,7 +68,10 @@ blow() {
 
 # One column for each host, of what the rows imply: who says who is master, who holds what.
 declare -A says=() holds=() marks=()
-neighbour='' half='' lost='' total='' step_at=0
+# how often an address has left a host, and how often the writer was refused
+declare -A gone=()
+lost=0
+neighbour='' half='' total='' step_at=0
 
 # For sums: what follows is told apart, and moments count from here.
 step() {
@@ -131,6 +134,7 @@ event_address() {
 	[[ -z ${name_of[$at]-} && $at != fe80:* ]] || return 0
 	if [[ $2 == Deleted* ]]; then
 		unset "holds[$host $at]"
+		gone[$at]=$((${gone[$at]-0} + 1))
 		row "kernel of $host" "$cyan" "$at is gone from here"
 	else
 		holds[$host $at]=yes
@@ -159,7 +163,9 @@ event_client() {
 			row client "$bold$green" "acknowledged by $served_by"
 		fi ;;
 	lost:*)
-		served_by=
+		served_by=''
+		# a busy machine is slow to answer, but refuses nobody
+		[[ $text == *"no answer"* ]] || lost=$((lost + 1))
 		row client "$red" "not acknowledged: ${text#lost: }" ;;
 	gone:*)
 		[[ $text =~ ([0-9]+) ]]
