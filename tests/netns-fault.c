@@ -191,6 +191,8 @@ struct scene {
 	const char *before; /* makes the state that the run begins with */
 	const char *to;
 	const char *always; /* must hold after every kill */
+	const char *again;  /* the run after the kill; NULL: the same */
+	const char *mended; /* must hold after it */
 	int left;           /* VIPs at the end */
 };
 
@@ -258,10 +260,13 @@ static void killed_anywhere(const struct scene *s)
 		tries++;
 		kills += lab_run(us, NULL, 10000, argv) == 128 + SIGKILL;
 		check_scene(s, c, "killed at");
-		if (sentinel(s->to) != 0 || vips_here() != s->left)
+		if (sentinel(s->again ? s->again : s->to) != 0 || vips_here() != s->left)
 			fail_msg("killed at call %d of %s and run again: status %d, %d VIPs\n%s",
 				 c->nth, c->name, r.status, vips_here(), r.err);
 		check_scene(s, c, "run again after");
+		if (s->mended && lab_sh(us, NULL, "%s", s->mended) != 0)
+			fail_msg("killed at call %d of %s and run again: `%s` does not hold",
+				 c->nth, c->name, s->mended);
 		lab_log_clear(us);
 	}
 	assert_true(kills > tries * 9 / 10); /* else nothing was tried */
@@ -285,6 +290,20 @@ static void killed_while_releasing(void **state)
 		"/128 dev eth0 nodad; ip addr add fd00::251/64 dev eth0 nodad || :",
 		.to = PEER4,
 		.left = 0});
+}
+
+/* And the master is here again: whatever was taken away of the VIPs, they work. */
+static void killed_while_releasing_and_claimed(void **state)
+{
+	(void)state;
+	killed_anywhere(&(struct scene){
+		.before = HOST_UP "; ip addr add " VIP4 "/24 dev eth0; ip addr add " VIP6
+				  "/128 dev eth0 nodad || :",
+		.to = PEER4,
+		.again = OUR4,
+		.mended = "ip route show table local | grep -q '^local " VIP4 " dev eth0' && "
+			  "ip -6 route show table local | grep -q '^local " VIP6 " dev eth0'",
+		.left = 4});
 }
 
 static void killed_while_releasing_the_primary(void **state)
@@ -351,6 +370,7 @@ int netns_fault_tests(void)
 		netns_test(raced_claim),
 		netns_test(killed_while_claiming),
 		netns_test(killed_while_releasing),
+		netns_test(killed_while_releasing_and_claimed),
 		netns_test(killed_while_releasing_the_primary),
 		netns_test(killed_child_is_replaced),
 		netns_test(libmnl_is_missing),
