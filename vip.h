@@ -451,7 +451,7 @@ int relay_send(int fd, const struct relay_packet *packet);
 
 /*
  * Whether this process may not change the network: it lacks a capability, or its sandbox a
- * family of sockets.  Less than a microsecond where it may.
+ * family of sockets.  Three system calls where it may.
  */
 bool relay_is_needed(void);
 /*
