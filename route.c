@@ -170,22 +170,25 @@ static int read_route(void *arg, struct nlmsghdr *message)
 	struct defaults *d = arg;
 	struct rtmsg *fixed;
 	struct nlattr *tb[RTA_MAX + 1];
+	uint32_t number;
 
 	if (message == NULL || message->nlmsg_type != RTM_NEWROUTE)
 		return 0;
 	fixed = nlmsg_data(message);
-	if (fixed->rtm_dst_len > 1 || fixed->rtm_type != RTN_UNICAST ||
-	    nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0)
+	if (nlmsg_parse(message, sizeof(*fixed), tb, RTA_MAX, NULL) < 0 ||
+	    fixed->rtm_dst_len > 1 || fixed->rtm_type != RTN_UNICAST)
 		return 0;
-	if (tb[RTA_OIF] != NULL)
-		mark_link(d, nla_get_u32(tb[RTA_OIF]));
-	else if (tb[RTA_NH_ID] != NULL)
-		want_nexthop(d, nla_get_u32(tb[RTA_NH_ID]));
+	if (read_u32(tb[RTA_OIF], &number))
+		mark_link(d, number);
+	else if (read_u32(tb[RTA_NH_ID], &number))
+		want_nexthop(d, number);
 	if (tb[RTA_MULTIPATH] != NULL) {
 		struct rtnexthop *hop = nla_data(tb[RTA_MULTIPATH]);
 		int left = nla_len(tb[RTA_MULTIPATH]);
 
-		for (; RTNH_OK(hop, left); left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
+		/* RTNH_OK() looks into the next one before it looks whether there is one */
+		for (; left >= (int)sizeof(*hop) && RTNH_OK(hop, left);
+		     left -= RTNH_ALIGN(hop->rtnh_len), hop = RTNH_NEXT(hop))
 			mark_link(d, (unsigned)hop->rtnh_ifindex);
 	}
 	return 0;
@@ -196,12 +199,13 @@ static int read_nexthop(void *arg, struct nlmsghdr *message)
 {
 	struct defaults *d = arg;
 	struct nlattr *tb[NHA_MAX + 1];
+	uint32_t number;
 
 	if (message == NULL || message->nlmsg_type != RTM_NEWNEXTHOP ||
 	    nlmsg_parse(message, sizeof(struct nhmsg), tb, NHA_MAX, NULL) < 0)
 		return 0;
-	if (tb[NHA_OIF] != NULL)
-		mark_link(d, nla_get_u32(tb[NHA_OIF]));
+	if (read_u32(tb[NHA_OIF], &number))
+		mark_link(d, number);
 	if (tb[NHA_GROUP] != NULL) {
 		const struct nexthop_grp *members = nla_data(tb[NHA_GROUP]);
 

@@ -89,7 +89,8 @@ static void check_sent(const uint8_t *bytes, size_t size)
 			bare = true;
 		else
 			must(message->nlmsg_type == RTM_GETADDR || message->nlmsg_type == RTM_GETLINK ||
-			     message->nlmsg_type == RTM_GETROUTE || (message->nlmsg_type == RTM_DELROUTE && sealing));
+			     message->nlmsg_type == RTM_GETROUTE || message->nlmsg_type == RTM_GETNEXTHOP ||
+			     (message->nlmsg_type == RTM_DELROUTE && sealing));
 		whole = NLMSG_ALIGN(message->nlmsg_len) < left ? NLMSG_ALIGN(message->nlmsg_len) : left;
 		left -= whole;
 		message = (const struct nlmsghdr *)(const void *)((const uint8_t *)message + whole);

@@ -56,14 +56,16 @@ static void ask(void)
 	static char word[] = "sync", *words[] = { word, NULL };
 	enum verdict verdict = (enum verdict)77;
 	struct why why = { .text = "" };
+	struct line said = { 0 };
 	double begun = clock_ms();
 
-	if (relay_ask(1, words, 0, &verdict, &why) < 0) {
+	if (relay_ask(1, words, 0, &said, &verdict, &why) < 0) {
 		fuzz_check_why(&why);
 		must(verdict == (enum verdict)77);
 	} else {
 		must(verdict >= VERDICT_AGREES && verdict <= VERDICT_PERMANENT);
 	}
+	must(said.length == strlen(said.text));
 	must(clock_ms() - begun < 25000);
 }
 
