@@ -116,7 +116,7 @@ static int with_effects(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static int (*const pure[])(void) = { unit_ip_tests, unit_event_tests, unit_keys_tests,
+	static int (*const pure[])(void) = { unit_ip_tests, unit_event_tests, unit_args_tests, unit_keys_tests,
 		unit_ask_tests, unit_config_tests, unit_refuse_tests, unit_claim_tests,
 		unit_release_tests, unit_where_tests, unit_frame_tests, unit_due_tests,
 		unit_council_tests, unit_truth_tests };

@@ -22,6 +22,7 @@
 /* Groups, run by check-unit.c: those that need no laboratory, and those that do. */
 int unit_ip_tests(void);
 int unit_event_tests(void);
+int unit_args_tests(void);
 int unit_keys_tests(void);
 int unit_ask_tests(void);
 int unit_config_tests(void);
