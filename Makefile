@@ -69,7 +69,7 @@ SELF_HELP += check-package
 SELF_HELP += bench-storm bench-scale
 SELF_HELP += examples deps-examples
 SELF_HELP += bench-others
-SELF_HELP += fuzz deps-fuzz check-fuzz analyze
+SELF_HELP += fuzz deps-fuzz check-fuzz analyze coverage asan-all check-valgrind
 ifneq ($(filter-out $(SELF_HELP),$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell $(PKG_CONFIG) --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error A library is missing. On Debian run "make deps"; elsewhere install pkg-config and the \
@@ -325,7 +325,7 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 # varFuncNullUB: where POSIX holds NULL is a pointer, and ends a list of arguments as one
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/fuzz/run tests/*.sh tests/bench-others \
+	shellcheck .ci/run tests/fuzz/run tests/coverage tests/under-valgrind tests/valgrind-logs tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck -x examples/*.sh examples/run-all examples/*/run $(filter-out %.md,$(wildcard examples/hooks/*))
 	shellcheck -x tests/check-package tests/package-boot.sh
