@@ -343,6 +343,8 @@ include tests/deep.mk
 
 EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
 	sentinel-vip-sync.service.d/direct.conf $(patsubst examples/%,%,$(wildcard examples/hooks/*))
+# beside one another as in the sources, so that they find each other
+DOCS = README.md README.zh-CN.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/*.svg)
 UNITS = $(sort $(notdir $(wildcard packaging/systemd/*)))
 # the texts name things where they are by default
 PLACE = sed -e 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g' \
@@ -353,14 +355,14 @@ COMMENTED = sed -E 's/^(\[|vip =)/\#\1/' examples/sentinel-vip.conf
 INSTALLED = $(SBINDIR)/sentinel-vip $(LIBEXECDIR)/sentinel-vip $(LIBEXECDIR)/first-vip \
 	$(GENERATORDIR)/sentinel-vip-generator $(addprefix $(UNITDIR)/,$(UNITS)) \
 	$(MANDIR)/man8/sentinel-vip.8 $(MANDIR)/man5/sentinel-vip.conf.5 $(COMPLETIONDIR)/sentinel-vip \
-	$(addprefix $(DOCDIR)/,README.md CHANGELOG.md LICENSE $(addprefix examples/,$(EXAMPLES)))
+	$(addprefix $(DOCDIR)/,$(DOCS) $(addprefix examples/,$(EXAMPLES)))
 
 install: $(PROGRAM)
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED) $(CONFIG))))
 	$(INSTALL) -m 755 $(PROGRAM) $(DESTDIR)$(LIBEXECDIR)/sentinel-vip
 	ln -sfr $(DESTDIR)$(LIBEXECDIR)/sentinel-vip $(DESTDIR)$(SBINDIR)/sentinel-vip
 	$(INSTALL) -m 644 packaging/completion/sentinel-vip.bash $(DESTDIR)$(COMPLETIONDIR)/sentinel-vip
-	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)
+	for f in $(DOCS); do $(INSTALL) -m 644 $$f $(DESTDIR)$(DOCDIR)/$$f || exit; done
 	set -e; place() { $(PLACE) "$$2" >"$$3.new"; chmod $$1 "$$3.new"; mv "$$3.new" "$$3"; }; \
 	place 755 packaging/setup/first-vip $(DESTDIR)$(LIBEXECDIR)/first-vip; \
 	place 755 packaging/setup/sentinel-vip-generator $(DESTDIR)$(GENERATORDIR)/sentinel-vip-generator; \
@@ -378,7 +380,7 @@ install: $(PROGRAM)
 # a configuration that was changed, and drop-ins under /etc, are the administrator's
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples/hooks $(DOCDIR)/examples $(DOCDIR) $(LIBEXECDIR); do \
+	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples/hooks $(DOCDIR)/examples $(DOCDIR)/docs $(DOCDIR) $(LIBEXECDIR); do \
 		rmdir $(DESTDIR)$$d; done 2>/dev/null
 	@config=$(DESTDIR)$(CONFIG); if [ ! -e $$config ]; then :; \
 	elif $(COMMENTED) | cmp -s - $$config; then rm $$config; else echo "$$config is kept"; fi
