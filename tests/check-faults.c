@@ -27,7 +27,7 @@ struct face {
 	struct {
 		int calls, allocations;
 		short nr[TRACE_CALLS];
-		bool asks[TRACE_CALLS];
+		bool asks[TRACE_CALLS], changes[TRACE_CALLS];
 	} of[TRACE_PROCESSES];
 	atomic_int next; /* the point that is tried next */
 	atomic_int tried[FAULT_KINDS], missed, statuses[4], violations, flukes;
@@ -81,6 +81,8 @@ static void list_points(const struct face *face, bool first, struct points *p)
 			}
 			for (const int *e = fault_denials; face->of[i].asks[n] && *e; e++)
 				add_point(p, FAULT_DENY, i, n, *e);
+			if (face->of[i].changes[n])
+				add_point(p, FAULT_DROP, i, n, 0);
 			add_point(p, FAULT_KILL, i, n, 0);
 			if (nr != SYS_exit_group)
 				add_point(p, FAULT_KILL_AFTER, i, n, 0);
@@ -126,6 +128,7 @@ static void learn(struct face *face, const struct scene *s)
 		face->of[i].allocations = scene_allocations(i);
 		memcpy(face->of[i].nr, t.of[i].nr, sizeof t.of[i].nr);
 		memcpy(face->of[i].asks, t.of[i].asks, sizeof t.of[i].asks);
+		memcpy(face->of[i].changes, t.of[i].changes, sizeof t.of[i].changes);
 	}
 	atomic_store(&face->ready, 2);
 }
@@ -221,7 +224,7 @@ static int table(void)
 		struct face *f = &shared->faces[i];
 		int calls = 0, allocations = 0;
 		int columns[5] = {f->tried[FAULT_ERROR], f->tried[FAULT_LASTING],
-				  f->tried[FAULT_DENY],
+				  f->tried[FAULT_DENY] + f->tried[FAULT_DROP],
 				  f->tried[FAULT_KILL] + f->tried[FAULT_KILL_AFTER],
 				  f->tried[FAULT_ALLOC] + f->tried[FAULT_ALLOC_LASTING]};
 

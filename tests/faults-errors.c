@@ -107,10 +107,8 @@ static const struct {
 };
 
 static const char *const kinds[FAULT_KINDS] = {
-	[FAULT_KILL] = "kill",
-	[FAULT_KILL_AFTER] = "kill+",
-	[FAULT_ALLOC] = "alloc",
-	[FAULT_ALLOC_LASTING] = "alloc+",
+	[FAULT_KILL] = "kill",   [FAULT_KILL_AFTER] = "kill+",     [FAULT_DROP] = "drop",
+	[FAULT_ALLOC] = "alloc", [FAULT_ALLOC_LASTING] = "alloc+",
 };
 
 const int fault_denials[] = {ENOBUFS, EPERM, EINTR, EAGAIN, ENOMEM, ENODEV, 0};

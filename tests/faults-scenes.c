@@ -122,6 +122,22 @@ const struct scene scenes[] = {
 	 .stale = true,
 	 .before = with,
 	 .keys = KEYS_3},
+	{.name = "serve-here",
+	 .argv = {CALL(OUR4)},
+	 .votes = "A",
+	 .here = true,
+	 .by_sentinel = true,
+	 .relay = true,
+	 .before = without,
+	 .keys = KEYS_3,
+	 .fresh = true},
+	{.name = "serve-away",
+	 .argv = {CALL(PEER4)},
+	 .votes = "B",
+	 .by_sentinel = true,
+	 .relay = true,
+	 .before = with,
+	 .keys = KEYS_3},
 	{.name = "status",
 	 .argv = {"status"},
 	 .votes = "A",
@@ -288,11 +304,40 @@ static void prepare(const struct scene *s)
 	state_watch(vips);
 }
 
+/* The asking end of the relay: a connection with the words in it. */
+static void ask_relay(const struct scene *s, int ends[2])
+{
+	char packet[1024] = {'s', 'v', 'i', 'p', 1, 'q'};
+	size_t n = 8;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		lab_fail("socketpair: %m");
+	for (int i = 0; s->argv[i]; i++)
+		n += 1 + (size_t)sprintf(packet + n, "%s", s->argv[i]);
+	if (send(ends[0], packet, n, 0) != (ssize_t)n)
+		lab_fail("send: %m");
+}
+
+/* The status that the asking end would end with. */
+static int relay_status(int fd, int status)
+{
+	static char packet[1 << 20];
+	ssize_t n;
+
+	while ((n = recv(fd, packet, sizeof packet, MSG_DONTWAIT)) > 0)
+		if (n >= 8 && packet[5] == 'v')
+			return packet[6];
+	/* killed before it had an answer; else "the relay broke off", which is 2 */
+	return status > 2 ? status : 2;
+}
+
 static void run(const struct scene *s, const struct fault *f, bool quick, struct trace *t)
 {
 	bool alloc = f->kind == FAULT_ALLOC || f->kind == FAULT_ALLOC_LASTING;
+	int ends[2] = {-1, -1};
 	struct trace_order order = {.host = us,
-				    .argv = s->argv,
+				    .argv = s->relay ? (const char *const[]){"--serve", NULL}
+						     : s->argv,
 				    .fault = *f,
 				    .quick = quick,
 				    .preload = alloc ? preload : NULL,
@@ -303,7 +348,15 @@ static void run(const struct scene *s, const struct fault *f, bool quick, struct
 	*allocations = (struct alloc_shared){.process = f->process,
 					     .number = f->number,
 					     .lasting = f->kind == FAULT_ALLOC_LASTING};
+	if (s->relay)
+		ask_relay(s, ends);
+	order.input = ends[1];
 	trace_run(&order, t);
+	if (s->relay) {
+		t->status = relay_status(ends[0], t->status);
+		close(ends[0]);
+		close(ends[1]);
+	}
 	if (alloc)
 		t->struck = allocations->struck;
 }
@@ -486,6 +539,8 @@ void scene_begin(const struct scene *s, struct trace *t)
 			fake_turn(sentinels[i], 0, *s->votes == 'B' ? PEER4 : OUR4, PORT, "3",
 				  i ? NULL
 				    : (const char *const[]){PEER4 " 26380", PEER4 " 26381", NULL});
+	/* --serve reads no other */
+	lab_must(us, "cp -p /run/sentinel-vip.conf /etc/sentinel-vip.conf");
 	before.text[0] = '\0';
 	forget_locks();
 	files_before = count_files(us->run);
@@ -517,6 +572,10 @@ void scene_open(void)
 
 	us = lab_host("us", OUR4 "/24", OUR6 "/64", NULL);
 	peer = lab_host("peer", PEER4 "/24", PEER6 "/64", NULL);
+	/* an /etc of its own, for the configuration that the relay reads */
+	lab_must(us,
+		 "mkdir /run/host-etc && for f in passwd group hosts nsswitch.conf ld.so.cache; do "
+		 "cp -L /etc/$f /run/host-etc; done && mount --bind /run/host-etc /etc");
 	/* so that no run waits for an answer of ours */
 	if (!lab_mac(us, "eth0", mac))
 		lab_fail("no MAC");

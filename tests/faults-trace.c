@@ -36,6 +36,7 @@ struct tracee {
 	int64_t brk;               /* what brk(2) said last */
 	bool inherited;            /* heard of by its parent's fork */
 	short domain[DESCRIPTORS]; /* of its sockets, -1: none */
+	short protocol[DESCRIPTORS];
 	/* a message that is denied, to be put back */
 	uint64_t denied_at;
 	size_t denied_size;
@@ -155,6 +156,18 @@ static bool deny(struct tracee *p, const uint64_t args[6])
 	return true;
 }
 
+/* rtnetlink.h: each object has NEW, DEL, GET, SET in this order. */
+static bool is_change(const struct tracee *p, const uint64_t args[6])
+{
+	struct nlmsghdr h;
+	uint64_t at;
+	size_t size;
+
+	return domain_of(p, args[0]) == AF_NETLINK && p->protocol[args[0]] == NETLINK_ROUTE &&
+	       find_bytes(p, args, &at, &size) && size >= sizeof h &&
+	       peek(p->pid, at, &h, sizeof h) && h.nlmsg_type >= 16 && h.nlmsg_type % 4 < 2;
+}
+
 static void deny_answer(const struct tracee *p, const uint64_t args[6], int64_t got)
 {
 	static _Alignas(struct nlmsghdr) unsigned char bytes[BYTES];
@@ -206,6 +219,7 @@ static struct tracee *add(pid_t pid, const struct tracee *parent)
 	if (parent && !p->inherited) {
 		p->inherited = true;
 		memcpy(p->domain, parent->domain, sizeof p->domain);
+		memcpy(p->protocol, parent->protocol, sizeof p->protocol);
 		p->brk = parent->brk;
 	}
 	return p;
@@ -241,6 +255,7 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 	p->striking = false;
 	if (p->number < TRACE_CALLS) {
 		t->nr[p->number] = (short)p->nr;
+		t->changes[p->number] = is_send(p->nr) && is_change(p, info->entry.args);
 		t->asks[p->number] =
 			is_send(p->nr) && domain_of(p, info->entry.args[0]) == AF_NETLINK;
 	}
@@ -254,7 +269,7 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 		trace->struck_nr = p->nr;
 		if (f->kind == FAULT_KILL)
 			kill(p->pid, SIGKILL);
-	} else if (here && f->kind == FAULT_DENY) {
+	} else if (here && (f->kind == FAULT_DENY || f->kind == FAULT_DROP)) {
 		if (t->asks[p->number < TRACE_CALLS ? p->number : 0] && deny(p, info->entry.args)) {
 			p->striking = trace->struck = true;
 			trace->struck_nr = p->nr;
@@ -281,11 +296,12 @@ static void note_descriptors(struct tracee *p, const uint64_t args[6], int64_t r
 {
 	if (result < 0)
 		return;
-	if (p->nr == SYS_socket && result < DESCRIPTORS)
+	if (p->nr == SYS_socket && result < DESCRIPTORS) {
+		p->protocol[result] = (short)args[2];
 		/* on a unix socket a Sentinel listens; the log takes datagrams */
 		p->domain[result] =
 			(short)((args[1] & 0xf) == SOCK_STREAM ? AF_INET : (int)args[0]);
-	else if (p->nr == SYS_close && args[0] < DESCRIPTORS)
+	} else if (p->nr == SYS_close && args[0] < DESCRIPTORS)
 		p->domain[args[0]] = -1;
 	else if (p->nr == SYS_close_range)
 		for (uint64_t fd = args[0]; fd < DESCRIPTORS && fd <= args[1]; fd++)
@@ -309,7 +325,7 @@ static void on_exit_of_call(struct tracee *p, const struct __ptrace_syscall_info
 		order->sent(p->begin_ns, lab_now_ns());
 	if (p->striking && f->kind == FAULT_KILL_AFTER) {
 		kill(p->pid, SIGKILL);
-	} else if (p->striking && f->kind == FAULT_DENY) {
+	} else if (p->striking && (f->kind == FAULT_DENY || f->kind == FAULT_DROP)) {
 		poke(p->pid, p->denied_at, p->denied, p->denied_size);
 	} else if (p->striking) {
 		/* the kernel has no error for brk(2): the break stays where it was */
@@ -458,7 +474,8 @@ static void child(int err)
 	for (int i = 0; i < 10 && order->argv[i]; i++)
 		argv[i + 1] = order->argv[i];
 	sigemptyset(&none);
-	if (lab_enter(order->host) < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	if (lab_enter(order->host) < 0 || null < 0 ||
+	    dup2(order->input < 0 ? null : order->input, 0) < 0 || dup2(null, 1) < 0 ||
 	    dup2(err, 2) < 0 || setenv("SENTINEL_VIP_CONFIG", "/run/sentinel-vip.conf", 1) < 0 ||
 	    (order->preload && setenv("LD_PRELOAD", order->preload, 1) < 0) ||
 	    sigprocmask(SIG_SETMASK, &none, NULL) < 0)

@@ -12,7 +12,8 @@
  *	ENOBUFS+	so do all later ones of the same kind in that process
  *	kill, kill+	SIGKILL before the call takes effect, or after
  *	deny-EPERM	the kernel does not do what a netlink message asks for, and answers so
- *	alloc, alloc+	the allocation fails, and all later ones
+ *	drop		the kernel says that it has done it, but has not, as if somebody had undone
+ *it alloc, alloc+	the allocation fails, and all later ones
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -28,6 +29,7 @@ enum fault_kind {
 	FAULT_KILL,
 	FAULT_KILL_AFTER,
 	FAULT_DENY,
+	FAULT_DROP,
 	FAULT_ALLOC,
 	FAULT_ALLOC_LASTING,
 	FAULT_KINDS
@@ -59,8 +61,9 @@ enum { TRACE_PROCESSES = 6, TRACE_CALLS = 4000, TRACE_SENDS = 64 };
 struct trace_process {
 	int count; /* system calls after execve */
 	short nr[TRACE_CALLS];
-	bool asks[TRACE_CALLS]; /* a netlink message that is acknowledged or answered */
-	int main_at;            /* the first call of main() */
+	/* a message over netlink, which is answered; one over rtnetlink that changes something */
+	bool asks[TRACE_CALLS], changes[TRACE_CALLS];
+	int main_at; /* the first call of main() */
 };
 
 struct trace {
@@ -81,6 +84,7 @@ struct trace_order {
 	struct lab_host *host;
 	const char *const *argv;
 	const char *preload; /* a library, or NULL */
+	int input;           /* its standard input; -1: /dev/null */
 	struct fault fault;
 	bool quick; /* no stop at system calls: nothing is counted */
 	int limit_ms, rest_limit_ms;
@@ -133,6 +137,7 @@ struct scene {
 	bool here;            /* where the VIPs belong */
 	bool by_sentinel;     /* status 1 asks for a replay */
 	bool reads;           /* changes nothing, whatever is */
+	bool relay;           /* the words are a request, and --serve is what runs */
 	bool stale;           /* the arguments do not say what the Sentinels say */
 	bool fresh;           /* nothing has run before, since the host was booted */
 	const struct state_address *before;
