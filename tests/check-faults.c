@@ -57,12 +57,13 @@ struct points {
 	struct fault items[POINTS_MAX];
 };
 
-static void add_point(struct points *p, enum fault_kind kind, int process, int number, int error)
+static void add_point(struct points *p, enum fault_kind kind, int process, int number, int error,
+		      long nr)
 {
 	if (p->n == POINTS_MAX)
 		lab_fail("more points than expected");
-	p->items[p->n++] =
-		(struct fault){.kind = kind, .process = process, .number = number, .error = error};
+	p->items[p->n++] = (struct fault){
+		.kind = kind, .process = process, .number = number, .error = error, .nr = nr};
 }
 
 /* What comes before main() is tried once, in the first scene. */
@@ -74,23 +75,23 @@ static void list_points(const struct face *face, bool first, struct points *p)
 			short nr = face->of[i].nr[n];
 
 			for (const int *e = fault_errors(nr); *e; e++) {
-				add_point(p, FAULT_ERROR, i, n, *e);
+				add_point(p, FAULT_ERROR, i, n, *e, nr);
 				/* signals do not come for ever */
 				if (wanted.lasting && *e != EINTR && (i > 0 || n >= face->main_at))
-					add_point(p, FAULT_LASTING, i, n, *e);
+					add_point(p, FAULT_LASTING, i, n, *e, nr);
 			}
 			for (const int *e = fault_denials; face->of[i].asks[n] && *e; e++)
-				add_point(p, FAULT_DENY, i, n, *e);
+				add_point(p, FAULT_DENY, i, n, *e, nr);
 			if (face->of[i].changes[n])
-				add_point(p, FAULT_DROP, i, n, 0);
-			add_point(p, FAULT_KILL, i, n, 0);
+				add_point(p, FAULT_DROP, i, n, 0, nr);
+			add_point(p, FAULT_KILL, i, n, 0, nr);
 			if (nr != SYS_exit_group)
-				add_point(p, FAULT_KILL_AFTER, i, n, 0);
+				add_point(p, FAULT_KILL_AFTER, i, n, 0, nr);
 		}
 		for (int n = 1; n <= face->of[i].allocations; n++) {
-			add_point(p, FAULT_ALLOC, i, n, 0);
+			add_point(p, FAULT_ALLOC, i, n, 0, -1);
 			if (wanted.lasting)
-				add_point(p, FAULT_ALLOC_LASTING, i, n, 0);
+				add_point(p, FAULT_ALLOC_LASTING, i, n, 0, -1);
 		}
 	}
 }
@@ -137,11 +138,14 @@ static void report(const struct scene *s, const struct fault *f, const struct tr
 		   const char *said)
 {
 	char name[FAULT_NAME_SIZE], call[32] = "";
+	struct fault was = *f;
 
-	if (t->struck && f->kind != FAULT_ALLOC && f->kind != FAULT_ALLOC_LASTING)
+	if (t->struck && f->kind != FAULT_ALLOC && f->kind != FAULT_ALLOC_LASTING) {
 		fault_call_name(t->struck_nr, call);
+		was.number = t->struck_number;
+	}
 	fprintf(stderr, "\n%s:%s %s (status %d, %.0f ms, rest %.0f ms)\n%s", s->name,
-		fault_name(f, name), call, t->status, t->ms, t->rest_ms, said);
+		fault_name(&was, name), call, t->status, t->ms, t->rest_ms, said);
 }
 
 static void try_point(struct face *face, const struct scene *s, const struct fault *f, bool verbose)

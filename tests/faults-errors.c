@@ -183,7 +183,7 @@ bool fault_parse(const char *text, struct fault *f)
 {
 	char word[32];
 
-	*f = (struct fault){.kind = FAULT_NONE};
+	*f = (struct fault){.kind = FAULT_NONE, .nr = -1};
 	if (sscanf(text, "%d.%d:%31s", &f->process, &f->number, word) != 3)
 		return false;
 	for (int k = 0; k < FAULT_KINDS; k++)

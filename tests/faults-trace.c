@@ -263,7 +263,11 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 	if (t->main_at < 0 && p->nr == SYS_fcntl && info->entry.args[0] == 0 &&
 	    info->entry.args[1] == F_GETFD)
 		t->main_at = p->number;
-	here = f->process == index && f->number == p->number && !trace->struck;
+	/* a process that waits makes no two times the same calls */
+	here = f->process == index && !trace->struck &&
+	       (f->nr >= 0 ? p->number >= f->number && p->nr == f->nr : p->number == f->number);
+	if (here)
+		trace->struck_number = p->number;
 	if (here && (f->kind == FAULT_KILL || f->kind == FAULT_KILL_AFTER)) {
 		p->striking = trace->struck = true;
 		trace->struck_nr = p->nr;

@@ -39,6 +39,8 @@ struct fault {
 	enum fault_kind kind;
 	int process, number;
 	int error;
+	long nr; /* the call that is expected there, or else the next of its kind; -1: whatever is
+		  */
 };
 
 enum { FAULT_ERRORS = 9, FAULT_NAME_SIZE = 64 };
@@ -70,7 +72,8 @@ struct trace {
 	int processes;
 	struct trace_process of[TRACE_PROCESSES];
 	bool struck;        /* the fault has happened */
-	long struck_nr;     /* at this call */
+	long struck_nr;     /* at this call ... */
+	int struck_number;  /* ... of its process */
 	int status;         /* of process 0: its exit status, or 128 + the signal */
 	bool hung;          /* ... or it took longer than it may */
 	bool lingers;       /* a child did not end */
