@@ -64,7 +64,7 @@ FORTIFY = $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FOR
 
 # These install what is missing themselves; the others need the libraries to be there.
 SELF_HELP = deps deps-lint deps-package deb rpm clean demo check check-unit check-netns check-parts check-cluster check-faces bench asan lint uninstall
-SELF_HELP += soak
+SELF_HELP += soak check-faults
 SELF_HELP += check-package
 SELF_HELP += bench-storm bench-scale
 SELF_HELP += examples deps-examples
@@ -101,7 +101,7 @@ LINK = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-lint check check-unit check-netns check-parts check-cluster check-faces check-docs check-tree check-asan \
 	tests demo examples deps-examples bench asan lint install uninstall clean deps-package deb rpm
-.PHONY: check-package
+.PHONY: check-package check-faults
 
 all: $(PROGRAM)
 
@@ -204,7 +204,7 @@ build/collect: tests/collect.c
 	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) -O2 -o $@ $<
 
 BUILT_TESTS = $(O)/check-unit $(O)/check-netns $(O)/check-parts \
-	$(O)/check-cluster $(O)/check-faces $(O)/soak $(O)/storm $(O)/scale
+	$(O)/check-cluster $(O)/check-faces $(O)/soak $(O)/storm $(O)/scale $(O)/check-faults
 
 tests: $(BUILT_TESTS)
 
@@ -253,6 +253,7 @@ check-tree: $(PROGRAM) $(BUILT_TESTS)
 	$(call run,$(O)/check-parts)
 	$(call run,$(O)/check-cluster)
 	$(call run,$(O)/check-faces)
+	$(call run,$(O)/check-faults --sample 19 --no-lasting)
 	tests/check-docs.sh $(PROGRAM)
 
 check-unit check-netns check-parts check-cluster check-faces check-faults: deps

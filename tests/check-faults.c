@@ -116,7 +116,7 @@ static void learn(struct face *face, const struct scene *s)
 	static struct trace t;
 	int unknown = 0;
 
-	scene_begin(s, &t);
+	judge_begin(s, &t);
 	if (!atomic_compare_exchange_strong(&face->ready, &unknown, 1)) {
 		if (!LAB_UNTIL(atomic_load(&face->ready) == 2, 60000))
 			lab_fail("the worker that looks at %s has failed", s->name);
@@ -126,7 +126,7 @@ static void learn(struct face *face, const struct scene *s)
 	face->main_at = t.of[0].main_at;
 	for (int i = 0; i < t.processes; i++) {
 		face->of[i].calls = t.of[i].count;
-		face->of[i].allocations = scene_allocations(i);
+		face->of[i].allocations = stage_allocations(i);
 		memcpy(face->of[i].nr, t.of[i].nr, sizeof t.of[i].nr);
 		memcpy(face->of[i].asks, t.of[i].asks, sizeof t.of[i].asks);
 		memcpy(face->of[i].changes, t.of[i].changes, sizeof t.of[i].changes);
@@ -152,7 +152,7 @@ static void try_point(struct face *face, const struct scene *s, const struct fau
 {
 	static struct trace t;
 	static char said[32768];
-	bool right = scene_try(s, f, &t, said, sizeof said);
+	bool right = judge_point(s, f, &t, said, sizeof said);
 	int slowest = atomic_load(&face->slowest_ms);
 
 	atomic_fetch_add(t.struck ? &face->tried[f->kind] : &face->missed, 1);
@@ -165,7 +165,7 @@ static void try_point(struct face *face, const struct scene *s, const struct fau
 		static char unsaid[sizeof said];
 
 		/* hosts and Sentinels keep real time, which a busy machine does not give them */
-		right = !verbose && scene_try(s, f, &again, unsaid, sizeof unsaid);
+		right = !verbose && judge_point(s, f, &again, unsaid, sizeof unsaid);
 		if (right)
 			fprintf(stderr, "not again: %s\n", said);
 		atomic_fetch_add(right ? &face->flukes : &face->violations, 1);
@@ -180,7 +180,7 @@ static int work(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	scene_open();
+	stage_open();
 	for (size_t i = 0; i < scene_count; i++) {
 		const struct scene *s = &scenes[i];
 		struct face *face = &shared->faces[i];

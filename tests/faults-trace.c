@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS = 64, BYTES = 64 << 10 };
+enum { DESCRIPTORS = 64 };
 
 struct tracee {
 	pid_t pid;
@@ -37,10 +37,7 @@ struct tracee {
 	bool inherited;            /* heard of by its parent's fork */
 	short domain[DESCRIPTORS]; /* of its sockets, -1: none */
 	short protocol[DESCRIPTORS];
-	/* a message that is denied, to be put back */
-	uint64_t denied_at;
-	size_t denied_size;
-	unsigned char denied[2048];
+	struct wire_message denied; /* to be put back */
 };
 
 static const struct trace_order *order;
@@ -60,7 +57,7 @@ static void set_call(pid_t pid, long nr)
 
 	if (ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &iov) < 0)
 		lab_fail("ptrace: %m");
-#else
+#elif !defined(__cppcheck__)
 #error "say here how a system call's number and its result are set on this machine"
 #endif
 }
@@ -82,23 +79,6 @@ static void set_result(pid_t pid, int64_t value)
 #endif
 }
 
-static bool peek(pid_t pid, uint64_t at, void *to, size_t size)
-{
-	struct iovec here = {.iov_base = to, .iov_len = size};
-	struct iovec there = {.iov_base = (void *)(uintptr_t)at, .iov_len = size};
-
-	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)size;
-}
-
-static void poke(pid_t pid, uint64_t at, const void *from, size_t size)
-{
-	struct iovec here = {.iov_base = (void *)(uintptr_t)from, .iov_len = size};
-	struct iovec there = {.iov_base = (void *)(uintptr_t)at, .iov_len = size};
-
-	if (process_vm_writev(pid, &here, 1, &there, 1, 0) != (ssize_t)size)
-		lab_fail("process_vm_writev: %m");
-}
-
 /* ---- sockets ---- */
 
 static int domain_of(const struct tracee *p, uint64_t fd)
@@ -111,85 +91,11 @@ static bool is_send(long nr)
 	return nr == SYS_sendto || nr == SYS_sendmsg;
 }
 
-/* Where the bytes of a send or receive lie; only the first part of a list of them. */
-static bool find_bytes(const struct tracee *p, const uint64_t args[6], uint64_t *at, size_t *size)
+/* It sends something over rtnetlink. */
+static bool is_rtnetlink(const struct tracee *p, const uint64_t args[6])
 {
-	struct msghdr m;
-	struct iovec iov;
-
-	if (p->nr == SYS_sendto || p->nr == SYS_recvfrom) {
-		*at = args[1];
-		*size = args[2];
-		return true;
-	}
-	if (!peek(p->pid, args[1], &m, sizeof m) || m.msg_iovlen < 1 ||
-	    !peek(p->pid, (uintptr_t)m.msg_iov, &iov, sizeof iov))
-		return false;
-	*at = (uintptr_t)iov.iov_base;
-	*size = iov.iov_len;
-	return true;
-}
-
-/*
- * The kernel skips a message of type NLMSG_NOOP and acknowledges it when it is asked to
- * (af_netlink.c, netlink_rcv_skb): so nothing is done, and the answer comes in due form, to be
- * changed into a no.
- */
-static bool deny(struct tracee *p, const uint64_t args[6])
-{
-	_Alignas(struct nlmsghdr) unsigned char bytes[sizeof p->denied];
-
-	if (!find_bytes(p, args, &p->denied_at, &p->denied_size) || p->denied_size > sizeof bytes ||
-	    !peek(p->pid, p->denied_at, bytes, p->denied_size))
-		return false;
-	memcpy(p->denied, bytes, p->denied_size);
-	for (size_t n = 0; n + sizeof(struct nlmsghdr) <= p->denied_size;) {
-		struct nlmsghdr *h = (struct nlmsghdr *)(bytes + n);
-
-		if (h->nlmsg_len < sizeof *h || h->nlmsg_len > p->denied_size - n)
-			return false;
-		h->nlmsg_type = NLMSG_NOOP;
-		h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-		n += NLMSG_ALIGN(h->nlmsg_len);
-	}
-	poke(p->pid, p->denied_at, bytes, p->denied_size);
-	return true;
-}
-
-/* rtnetlink.h: each object has NEW, DEL, GET, SET in this order. */
-static bool is_change(const struct tracee *p, const uint64_t args[6])
-{
-	struct nlmsghdr h;
-	uint64_t at;
-	size_t size;
-
-	return domain_of(p, args[0]) == AF_NETLINK && p->protocol[args[0]] == NETLINK_ROUTE &&
-	       find_bytes(p, args, &at, &size) && size >= sizeof h &&
-	       peek(p->pid, at, &h, sizeof h) && h.nlmsg_type >= 16 && h.nlmsg_type % 4 < 2;
-}
-
-static void deny_answer(const struct tracee *p, const uint64_t args[6], int64_t got)
-{
-	static _Alignas(struct nlmsghdr) unsigned char bytes[BYTES];
-	uint64_t at;
-	size_t size;
-
-	if (got <= 0 || !find_bytes(p, args, &at, &size) || (size_t)got > sizeof bytes)
-		return;
-	size = (size_t)got < size ? (size_t)got : size;
-	if (!peek(p->pid, at, bytes, size))
-		return;
-	for (size_t n = 0; n + sizeof(struct nlmsghdr) + sizeof(struct nlmsgerr) <= size;) {
-		struct nlmsghdr *h = (struct nlmsghdr *)(bytes + n);
-		struct nlmsgerr *e = NLMSG_DATA(h);
-
-		if (h->nlmsg_len < sizeof *h || h->nlmsg_len > size - n)
-			break;
-		if (h->nlmsg_type == NLMSG_ERROR && e->msg.nlmsg_type == NLMSG_NOOP)
-			e->error = -order->fault.error;
-		n += NLMSG_ALIGN(h->nlmsg_len);
-	}
-	poke(p->pid, at, bytes, size);
+	return is_send(p->nr) && domain_of(p, args[0]) == AF_NETLINK &&
+	       p->protocol[args[0]] == NETLINK_ROUTE;
 }
 
 /* ---- processes ---- */
@@ -255,7 +161,8 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 	p->striking = false;
 	if (p->number < TRACE_CALLS) {
 		t->nr[p->number] = (short)p->nr;
-		t->changes[p->number] = is_send(p->nr) && is_change(p, info->entry.args);
+		t->changes[p->number] = is_rtnetlink(p, info->entry.args) &&
+					wire_is_change(p->pid, p->nr, info->entry.args);
 		t->asks[p->number] =
 			is_send(p->nr) && domain_of(p, info->entry.args[0]) == AF_NETLINK;
 	}
@@ -274,7 +181,8 @@ static void on_entry(struct tracee *p, const struct __ptrace_syscall_info *info)
 		if (f->kind == FAULT_KILL)
 			kill(p->pid, SIGKILL);
 	} else if (here && (f->kind == FAULT_DENY || f->kind == FAULT_DROP)) {
-		if (t->asks[p->number < TRACE_CALLS ? p->number : 0] && deny(p, info->entry.args)) {
+		if (t->asks[p->number < TRACE_CALLS ? p->number : 0] &&
+		    wire_deny(p->pid, p->nr, info->entry.args, &p->denied)) {
 			p->striking = trace->struck = true;
 			trace->struck_nr = p->nr;
 		}
@@ -330,7 +238,7 @@ static void on_exit_of_call(struct tracee *p, const struct __ptrace_syscall_info
 	if (p->striking && f->kind == FAULT_KILL_AFTER) {
 		kill(p->pid, SIGKILL);
 	} else if (p->striking && (f->kind == FAULT_DENY || f->kind == FAULT_DROP)) {
-		poke(p->pid, p->denied_at, p->denied, p->denied_size);
+		wire_restore(p->pid, &p->denied);
 	} else if (p->striking) {
 		/* the kernel has no error for brk(2): the break stays where it was */
 		result = p->nr == SYS_brk ? p->brk : -f->error;
@@ -340,7 +248,7 @@ static void on_exit_of_call(struct tracee *p, const struct __ptrace_syscall_info
 		p->brk = result;
 	if (f->kind == FAULT_DENY && trace->struck &&
 	    (p->nr == SYS_recvmsg || p->nr == SYS_recvfrom) && domain_of(p, args[0]) == AF_NETLINK)
-		deny_answer(p, args, result);
+		wire_answer(p->pid, p->nr, args, result, f->error);
 	note_descriptors(p, args, result);
 	if (p->nr == SYS_recvfrom && result > 0 &&
 	    (domain_of(p, args[0]) == AF_INET || domain_of(p, args[0]) == AF_INET6))

@@ -98,6 +98,24 @@ struct trace_order {
 /* Runs it, to the end of its last child. */
 void trace_run(const struct trace_order *order, struct trace *t);
 
+/* ---- faults-wire.c: what a traced process sends and hears ---- */
+
+/* A message, and where it lies in the process. */
+struct wire_message {
+	uint64_t at;
+	size_t size;
+	unsigned char bytes[2048];
+};
+
+/* In each, call NR with these arguments is one that sends or receives. */
+bool wire_is_change(pid_t pid, long nr, const uint64_t args[6]);
+/* Makes it one that does nothing and is acknowledged; false when it cannot be. */
+bool wire_deny(pid_t pid, long nr, const uint64_t args[6], struct wire_message *m);
+/* After the call, what it was before. */
+void wire_restore(pid_t pid, const struct wire_message *m);
+/* The acknowledgement of such a one, among the GOT bytes that were received, becomes this error. */
+void wire_answer(pid_t pid, long nr, const uint64_t args[6], int64_t got, int error);
+
 /* ---- faults-state.c: the kernel's state of a host ---- */
 
 /* Addresses and routes, one a line, sorted: "KEY | DETAILS". */
@@ -131,7 +149,7 @@ bool state_was_away(const char *address, int64_t ns);
 /* The end of the call that added it last; 0 when it stood all along, -1 when it does not. */
 int64_t state_since(const char *address);
 
-/* ---- faults-scenes.c: what is run, and what must be true after it ---- */
+/* ---- faults-scenes.c: what is run ---- */
 
 struct scene {
 	const char *name;
@@ -149,15 +167,51 @@ struct scene {
 
 extern const struct scene scenes[];
 extern const size_t scene_count;
+extern const char *const scene_vips[];
 
-void scene_open(void);
-/* The state before, the run undisturbed, and what it leaves; for the oracle. */
-void scene_begin(const struct scene *s, struct trace *t);
+/* ---- faults-stage.c: the hosts, and what stands on them before a run ---- */
+
+enum {
+	STAGE_LIMIT_MS = 20000, /* the promise: no run takes longer */
+	STAGE_REST_MS = 13000,  /* the schedule, the announcer's grace of 10 s, and a bit */
+	STAGE_CONNECTIONS = 4,
+};
+
+/* A connection of the peer's. */
+struct connection {
+	const char *to;
+	bool vip;
+	int near, far; /* -1: not open */
+};
+
+extern struct stage {
+	struct lab_host *us, *peer;
+	struct lab_capture *eyes; /* on the peer */
+	struct connection connections[STAGE_CONNECTIONS];
+} stage;
+
+void stage_open(void);
+/* The configuration of a scene, what the Sentinels say, and no locks. */
+void stage_set(const struct scene *s);
+/* All as it was before; *before is what it must be, or becomes it when it is empty. */
+void stage_prepare(const struct scene *s, struct state *before);
+/* `quick`: not followed call by call, nor beyond its own end. */
+void stage_run(const struct scene *s, const struct fault *f, bool quick, struct trace *t);
+/* How many allocations each process of the last run made that counted them. */
+int stage_allocations(int process);
+int stage_files(void);
+void stage_forget_locks(void);
+/* Whether the client has been told that its connection is over. */
+bool stage_was_reset(const struct connection *c);
+void stage_close(struct connection *c);
+
+/* ---- faults-judge.c: the oracle ---- */
+
+/* The state before, the run undisturbed, and what it leaves. */
+void judge_begin(const struct scene *s, struct trace *t);
 /* One point. False when something is wrong: then `said` has it all. */
-bool scene_try(const struct scene *s, const struct fault *f, struct trace *t, char *said,
-	       size_t size);
-/* How many allocations each process made in scene_begin(). */
-int scene_allocations(int process);
+bool judge_point(const struct scene *s, const struct fault *f, struct trace *t, char *said,
+		 size_t size);
 
 /* ---- faults-alloc.c: the library that is preloaded ---- */
 
