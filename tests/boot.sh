@@ -120,7 +120,7 @@ boot_wait() {
 
 	for ((i = 0; i < 300; i++)); do
 		if boot_run test -S /run/systemd/private 2>/dev/null; then
-			boot_run systemctl is-system-running --wait >/dev/null || true
+			boot_run systemctl is-system-running --wait >/dev/null 2>&1 || true
 			return 0
 		fi
 		sleep 0.1

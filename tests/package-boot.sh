@@ -181,12 +181,14 @@ prepare() {
 	monitor >>"$boot_tree$sentinel_conf"
 }
 
-# Sentinel writes to its file, so it is edited while it does not run.
+# Sentinel writes to its file, so it is edited while it does not run.  One that failed several
+# times is not started again so soon.
 edit_sentinel() {
-	boot_run systemctl stop "$unit" && boot_run sed -i "$1" "$sentinel_conf" && boot_run systemctl start "$unit"
+	boot_run systemctl stop "$unit" && boot_run sed -i "$1" "$sentinel_conf" || return
+	boot_run systemctl reset-failed "$unit" 2>/dev/null
+	boot_run systemctl start "$unit"
 }
 
-# The old master is told at once what Sentinel would tell it 10 s later.
 fail_over() {
 	boot_run "$server-cli" -p 26379 sentinel failover mymaster | grep -x OK
 }
