@@ -204,7 +204,7 @@ traces() {
 		grep -vE '^/root/|^/var/lib/dpkg/(status|available|diversions|statoverride|lock|alternatives)|^/var/lib/systemd/' |
 		sort
 	boot_run find /run -xdev -name '*sentinel-vip*' -not -path '/run/systemd/*' | sort
-	boot_run find /var/lib/systemd /run/systemd -xdev -name '*sentinel-vip*' | grep -v '/run/systemd/units\|/timers/' | sort
+	boot_run find /var/lib/systemd /run/systemd -xdev -name '*sentinel-vip*' | sed '\,/run/systemd/units,d; \,/timers/,d' | sort
 }
 
 # --------------------------------------------------------------------------
