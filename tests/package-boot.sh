@@ -356,11 +356,13 @@ comes_later() {
 	local file
 
 	file=$(boot_run dpkg -L "$server-sentinel" | grep "/$unit\$")
-	must "nobody is called $server" boot_run sed -i "s/^$server:/was-$server:/" /etc/group
+	# dpkg wants to know every group of its overrides
+	must "nobody is called $server" boot_run sh -c "cd /var/lib/dpkg && mv statoverride /root && : >statoverride &&
+		sed -i 's/^$server:/was-$server:/' /etc/group"
 	must "it is installed" install "$new"
 	must "the configuration is for root alone" is_given "$config" root:root:640
 	must "the socket is for root alone" is_given /run/sentinel-vip.socket root:root:660
-	must "$server is there" boot_run sed -i "s/^was-$server:/$server:/" /etc/group
+	must "$server is there" boot_run sh -c "mv /root/statoverride /var/lib/dpkg && sed -i 's/^was-$server:/$server:/' /etc/group"
 	must "its Sentinel is installed" boot_run sh -c "dpkg-trigger --by-package=$server-sentinel $file && dpkg --configure --pending"
 	must "the configuration is for $server, too" is_given "$config" "root:$server:640"
 	must "the socket is for $server" is_given /run/sentinel-vip.socket "root:$server:660"
