@@ -22,6 +22,7 @@
 #define PORT 6379
 #define CLIENTS 100
 #define TURNS 5
+#define APART_US 200
 #define ARRIVE_MS 5000 /* a SYN that nobody answered is sent again after 1 and 3 s */
 
 union address {
@@ -47,10 +48,11 @@ static socklen_t make(const char *text, union address *a)
 /* ---- the crowd, in a process of the peer's ---- */
 
 static int crowd[CLIENTS], ear;
+static bool talks; /* each speaks first, as clients of Redis do */
 
 static void come(int i, const char *address)
 {
-	struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+	struct epoll_event e = {.events = EPOLLIN | (talks ? EPOLLOUT : 0), .data.u32 = (uint32_t)i};
 	union address a;
 	socklen_t size = make(address, &a);
 
@@ -60,21 +62,44 @@ static void come(int i, const char *address)
 		_exit(3);
 }
 
-/* They say nothing; whoever loses its connection is back at once, until all were greeted. */
-static void mingle(const char *address, int tell)
+/* Connected, or told that it is not: in the latter case to be heard of once more. */
+static void talk(int i)
 {
-	int greeted = 0;
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
+
+	(void)!send(crowd[i], "x", 1, MSG_NOSIGNAL);
+	if (epoll_ctl(ear, EPOLL_CTL_MOD, crowd[i], &e) < 0)
+		_exit(6);
+}
+
+/*
+ * Whoever loses its connection is back at once, until all were greeted. They come all together, or
+ * every few hundred microseconds one.
+ */
+static void mingle(const char *address, int apart_us, int tell)
+{
+	int greeted = 0, come_on = 0;
 	char c = 0;
 
 	if (lab_enter(peer) < 0 || (ear = epoll_create1(0)) < 0)
 		_exit(2);
-	for (int i = 0; i < CLIENTS; i++)
-		come(i, address);
 	while (greeted < CLIENTS) {
 		struct epoll_event e;
 
-		if (epoll_wait(ear, &e, 1, -1) < 1)
-			_exit(4);
+		for (; come_on < CLIENTS; come_on++) {
+			come(come_on, address);
+			if (apart_us > 0) {
+				usleep((useconds_t)apart_us);
+				come_on++;
+				break;
+			}
+		}
+		if (epoll_wait(ear, &e, 1, come_on < CLIENTS ? 0 : -1) < 1)
+			continue;
+		if ((e.events & (EPOLLOUT | EPOLLERR)) == EPOLLOUT) {
+			talk((int)e.data.u32);
+			continue;
+		}
 		if (recv(crowd[e.data.u32], &c, 1, 0) == 1) {
 			greeted++;
 			continue;
@@ -87,7 +112,7 @@ static void mingle(const char *address, int tell)
 	_exit(0);
 }
 
-static pid_t crowd_start(const char *address, int *told)
+static pid_t crowd_start(const char *address, int apart_us, int *told)
 {
 	int pipe_fds[2];
 	pid_t pid;
@@ -99,7 +124,7 @@ static pid_t crowd_start(const char *address, int *told)
 		lab_fail("fork: %m");
 	if (pid == 0) {
 		lab_on_failure = NULL;
-		mingle(address, pipe_fds[1]);
+		mingle(address, apart_us, pipe_fds[1]);
 	}
 	close(pipe_fds[1]);
 	*told = pipe_fds[0];
@@ -133,8 +158,16 @@ static int accept_all(int from, int fds[], int n, int ms)
 	return n;
 }
 
+static void greet(int fds[], int n)
+{
+	for (int i = 0; i < n; i++)
+		if (write(fds[i], "n", 1) != 1)
+			lab_fail("write: %m");
+}
+
 static int setup(void **state)
 {
+	talks = false;
 	netns_setup(state);
 	new = lab_host("new", "10.0.0.3/24", "fd00::3/64", NULL);
 	lab_config(us, "announce = none\n" CONFIG_BOTH);
@@ -177,16 +210,14 @@ static void nobody_is_left_behind(const char *address)
 	pid_t pid;
 
 	vip("claim", "mymaster");
-	pid = crowd_start(address, &told);
+	pid = crowd_start(address, 0, &told);
 	assert_int_equal(accept_all(door, here, 0, ARRIVE_MS), CLIENTS);
 	vip("release", "mymaster");
 	assert_int_equal(r.status, 0);
 	lab_vip(new, &claimed, "claim", "mymaster", NULL);
 	assert_int_equal(claimed.status, 0);
 	n = accept_all(new_door, there, 0, ARRIVE_MS);
-	for (int i = 0; i < n; i++)
-		if (write(there[i], "n", 1) != 1)
-			lab_fail("write: %m");
+	greet(there, n);
 	first = read(told, resets, sizeof resets);
 	if (n != CLIENTS)
 		print_error("%s: %d of %d clients were left behind (%d resets)\n", address,
@@ -203,6 +234,41 @@ static void nobody_is_left_behind(const char *address)
 	close(told);
 	lab_vip(new, NULL, "release", "mymaster", NULL);
 	lab_log_clear(us);
+}
+
+/*
+ * They come one after the other while the release is under way: one whose handshake it falls into
+ * believes that it is connected. What it says is heard by the new holder, which knows nothing of it.
+ */
+static void nobody_is_lost_who_comes_just_then(void **state)
+{
+	int there[CLIENTS], told, n, status;
+	struct lab_result claimed;
+	pid_t pid;
+
+	(void)state;
+	talks = true;
+	for (int turn = 0; turn < TURNS; turn++) {
+		vip("claim", "mymaster");
+		pid = crowd_start(VIP4, APART_US, &told);
+		lab_sleep_ms(5);
+		vip("release", "mymaster");
+		assert_int_equal(r.status, 0);
+		lab_vip(new, &claimed, "claim", "mymaster", NULL);
+		assert_int_equal(claimed.status, 0);
+		n = accept_all(new_door, there, 0, ARRIVE_MS);
+		if (n != CLIENTS)
+			print_error("%d of %d clients were lost\n", CLIENTS - n, CLIENTS);
+		greet(there, n);
+		status = lab_wait(pid, n == CLIENTS ? 2000 : 0);
+		if (status < 0)
+			kill(pid, SIGKILL);
+		assert_int_equal(status, 0);
+		for (int i = 0; i < n; i++)
+			close(there[i]);
+		close(told);
+		lab_vip(new, NULL, "release", "mymaster", NULL);
+	}
 }
 
 static void back_at_once(void **state)
@@ -305,6 +371,7 @@ int netns_crowd_tests(void)
 	const struct CMUnitTest tests[] = {
 		crowd_test(back_at_once),
 		crowd_test(back_at_once_v6),
+		crowd_test(nobody_is_lost_who_comes_just_then),
 		crowd_test(killed_then_released),
 		crowd_test(killed_then_claimed),
 		crowd_test(another_table),
