@@ -149,6 +149,8 @@ static void judge_healing(const struct scene *s, char *said, size_t size)
 	stage_run(s, &(struct fault){.kind = FAULT_NONE}, true, &t);
 	state_watched(0, lab_now_ns());
 	state_read(&now);
+	if (s->claimed && !LAB_UNTIL(lab_host_processes(stage.us, NULL) == 0, STAGE_REST_MS))
+		say(said, size, "the announcer of the claim goes on\n");
 	if (t.status != 0)
 		say(said, size, "the next run ended with %d\n", t.status);
 	if (strcmp(now.text, after.text) != 0)

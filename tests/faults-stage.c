@@ -136,6 +136,17 @@ void stage_forget_locks(void)
 	rmdir(path);
 }
 
+/* By the program, which leaves an announcer at work. */
+static void claim(void)
+{
+	static struct lab_result r;
+
+	if (lab_vip(stage.us, &r, "claim", "mymaster", NULL) != 0)
+		lab_fail("claim: %s", r.err);
+	/* the kernel makes an IPv6 address's own route some time later (addrconf_dad_work) */
+	lab_sleep_ms(10);
+}
+
 void stage_prepare(const struct scene *s, struct state *before)
 {
 	struct connection *connections = stage.connections;
@@ -143,7 +154,11 @@ void stage_prepare(const struct scene *s, struct state *before)
 
 	for (struct connection *c = connections + 1; c < connections + STAGE_CONNECTIONS; c++)
 		stage_close(c);
+	if (s->claimed)
+		lab_host_kill(stage.us); /* the announcer of the last time */
 	state_make(s->before, PEER4);
+	if (s->claimed)
+		claim();
 	state_read(&now);
 	if (before->text[0] && strcmp(before->text, now.text) != 0)
 		lab_fail("the state before cannot be had again, expected:\n%s\nhave:\n%s",
@@ -225,9 +240,9 @@ void stage_run(const struct scene *s, const struct fault *f, bool quick, struct 
 void stage_set(const struct scene *s)
 {
 	lab_config(stage.us,
-		   "announce = 0.02\nsentinel = 127.0.0.1:26379\ninterface = eth0\n"
+		   "announce = %s\nsentinel = 127.0.0.1:26379\ninterface = eth0\n"
 		   "[other]\nvip = 10.0.0.77\n[mymaster]\n%s",
-		   s->keys);
+		   s->claimed ? "0.02 0.1 0.2 0.3" : "0.02", s->keys);
 	for (int i = 0; i < 3; i++)
 		if (sentinels[i])
 			fake_turn(sentinels[i], 0, *s->votes == 'B' ? PEER4 : OUR4, PORT, "3",

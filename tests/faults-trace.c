@@ -57,8 +57,8 @@ static void set_call(pid_t pid, long nr)
 
 	if (ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &iov) < 0)
 		lab_fail("ptrace: %m");
-#elif !defined(__cppcheck__)
-#error "say here how a system call's number and its result are set on this machine"
+#else
+	_Static_assert(0, "say here how a call's number and its result are set on this machine");
 #endif
 }
 
