@@ -126,6 +126,8 @@ static enum verdict run_one(const struct args *args, const struct config *config
 	run_measure(&run, begun_ms, "config");
 	err = event ? run_event(&run, &args->event, args->dry_run) :
 		run_by_hand(&run, args->face == FACE_CLAIM, args->dry_run);
+	if (event && isatty(STDERR_FILENO))
+		log_to_terminal();
 	if (err < 0 || !args->dry_run)
 		run_report(&run, err);
 	verdict = err == 0 ? VERDICT_AGREES : run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT :
@@ -292,5 +294,6 @@ int main(int argc, char *argv[])
 	if (is_for_relay(&args) && strcmp(path, CONFIG_PATH) == 0 && relay_is_needed() &&
 	    hand_over(&args, argc, argv, &verdict))
 		return statuses[verdict];
-	return statuses[obey(&args, path, isatty(STDERR_FILENO), begun_ms)];
+	/* of a failover's call that is asked when there is something to say: it takes as long as a frame */
+	return statuses[obey(&args, path, args.face != FACE_EVENT && isatty(STDERR_FILENO), begun_ms)];
 }

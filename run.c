@@ -333,7 +333,17 @@ static void hear_answer(struct run *run, const struct event *event, size_t index
 	}
 }
 
-static int find_truth(struct run *run, const struct event *event)
+/*
+ * While Sentinel answers: what a claim will need if it agrees with the arguments.  What fails is
+ * found out by whoever needs it.
+ */
+static void make_ready(struct run *run)
+{
+	if (run->packet < 0 && plan_is_here(&run->truth, &run->facts))
+		(void)arp_open(&run->packet);
+}
+
+static int find_truth(struct run *run, const struct event *event, bool dry_run)
 {
 	double deadline = clock_ms() + QUESTION_MS;
 	struct answer answer = { .kind = ANSWER_NONE };
@@ -346,6 +356,8 @@ static int find_truth(struct run *run, const struct event *event)
 		run->truth.ip_count = 1;
 		err = run_gather(run);
 	}
+	if (err == 0 && run->sentinel != NULL && !dry_run)
+		make_ready(run);
 	/* even when the kernel failed: whether a replay is safe depends on it */
 	if (run->sentinel != NULL) {
 		hear_answer(run, event, index, deadline, &answer);
@@ -359,7 +371,7 @@ static int find_truth(struct run *run, const struct event *event)
 
 static int follow(struct run *run, const struct event *event, bool dry_run)
 {
-	int err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event);
+	int err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event, dry_run);
 
 	/* the facts hold when they were gathered for that very address */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
