@@ -66,7 +66,7 @@ coverage: deps
 	$(root)
 	@$(MAKE) --no-print-directory -s O=build/coverage PROGRAM=build/coverage/sentinel-vip \
 		CFLAGS='-O0 -g --coverage' build/coverage/tests/coverage-exit.o
-	@$(MAKE) --no-print-directory -s O=build/coverage PROGRAM=build/coverage/sentinel-vip STATIC_LIBS=no \
+	@$(MAKE) --no-print-directory -s O=build/coverage PROGRAM=build/coverage/sentinel-vip \
 		CFLAGS='-O0 -g --coverage' LDFLAGS='-Wl,--wrap=_exit build/coverage/tests/coverage-exit.o' \
 		build/coverage/sentinel-vip $(COVERAGE_GROUPS:%=build/coverage/%) fuzz-targets
 	find build/coverage -name '*.gcda' -delete
@@ -93,8 +93,9 @@ FUZZ_INSTEAD_sentinel = $(O)/resolve.o
 
 $(FUZZ_TARGETS:%=$(O)/tests/fuzz/%.o) $(O)/tests/fuzz/world.o $(O)/tests/fuzz/replay.o: tests/fuzz/fuzz.h
 
+# all libraries shared: they find the calls of world.c before those of libc
 $(FUZZ_BUILT): $(O)/fuzz-%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/world.o $(FUZZ_MAIN) $(PARTS)
-	$(LINK) $(FUZZ_LINK) -o $@ $(filter-out $(FUZZ_INSTEAD_$*),$^) $(LIBS)
+	$(LINK) $(FUZZ_LINK) -o $@ $(filter-out $(FUZZ_INSTEAD_$*),$^) $(SHARED)
 
 .PHONY: asan-all check-asan-all check-valgrind analyze coverage deps-fuzz fuzz fuzz-targets check-fuzz check-corpora
 
