@@ -255,9 +255,24 @@ static void what_is_no_answer_is_an_error(void **state)
 	}
 }
 
+/* Before anybody is asked, so that half of a request is never obeyed. */
+static void too_many_words_are_not_sent(void **state)
+{
+	enum verdict verdict = VERDICT_PERMANENT;
+	char *words[RELAY_WORDS_MAX + 1];
+
+	(void)state;
+	for (int i = 0; i <= RELAY_WORDS_MAX; i++)
+		words[i] = (char *)"a";
+	assert_int_equal(relay_ask(RELAY_WORDS_MAX + 1, words, 0, NULL, &verdict, &why), -E2BIG);
+	expect_text(why.text, "too many words for the relay, which takes 256: name fewer masters");
+	assert_int_equal(verdict, VERDICT_PERMANENT);
+}
+
 int unit_relay_ask_tests(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(too_many_words_are_not_sent),
 		cmocka_unit_test_setup_teardown(the_answer_is_passed_on, forget, forget),
 		cmocka_unit_test_setup_teardown(nobody_serves, forget, forget),
 		cmocka_unit_test_setup_teardown(the_group_is_named_that_may_ask, forget, forget),

@@ -9,6 +9,7 @@
  */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,9 +284,41 @@ static void it_can_be_freed_twice(void **state)
 	council_free(&council);
 }
 
+/* What no host can be is not asked of a resolver, which would make an address of some of it. */
+static void what_is_no_host_is_no_master(void **state)
+{
+	static const struct {
+		const char *host, *expected;
+	} cases[] = {
+		{ "0.0.0.0", "is said to be 0.0.0.0, which is no host's address" },
+		{ "224.0.0.1", "is said to be 224.0.0.1, which is no host's address" },
+		{ "255.255.255.255", "which is no host's address" },
+		{ "::", "is said to be ::, which is no host's address" },
+		{ "ff02::1", "is said to be ff02::1, which is no host's address" },
+		{ "10.1", "is said to be \"10.1\", which is neither an address nor a host name" },
+		{ "167772161", "neither an address nor a host name" },
+		{ "10.0.0.256", "neither an address nor a host name" },
+	};
+	struct master master;
+
+	(void)state;
+	keys_default(&master);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct truth truth = { .ip_count = 77 };
+		struct why why = { "" };
+		struct endpoint at;
+
+		assert_true(endpoint_make(cases[i].host, "6379", &at));
+		assert_int_equal(truth_of(&master, &at, 1, &truth, &why), -EINVAL);
+		expect_text(why.text, cases[i].expected);
+		assert_int_equal(truth.ip_count, 77);
+	}
+}
+
 int unit_truth_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_no_host_is_no_master),
 		cmocka_unit_test(the_order_is_of_no_matter),
 		cmocka_unit_test(epochs_are_numbers_of_64_bits),
 		cmocka_unit_test(names_and_addresses_are_one_master),
