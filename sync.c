@@ -269,11 +269,11 @@ static int look_once(struct facts *facts)
 	return err;
 }
 
-static void settle_all(struct matter *matters, size_t count, const struct config *config,
-		       struct council *councils, double begun, const struct sync_options *options)
+static void settle_all(struct matter *matters, size_t count, struct shared *shared,
+		       const struct config *config, struct council *councils, double begun,
+		       const struct sync_options *options)
 {
 	CLEANUP(facts_free) struct facts known = { 0 };
-	struct shared *shared = matters[0].shared;
 
 	if (count > 1 && look_once(&known) == 0)
 		shared->known = &known;
@@ -306,7 +306,7 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 	for (size_t i = 0; i < count; i++)
 		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT,
 					      .shared = &shared };
-	settle_all(matters, count, config, councils, begun, options);
+	settle_all(matters, count, &shared, config, councils, begun, options);
 	refresh_send(&shared.standings);
 	wait_for_majority(matters, count, config, options);
 	refresh_free(&shared.standings);

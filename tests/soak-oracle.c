@@ -121,6 +121,7 @@ int oracle_settle(void)
 /* ---- what is wrong ---- */
 
 static unsigned complaints;
+static int64_t stepped; /* what was before is not looked at again */
 
 static void complain(FILE *out, const char *fmt, ...) LAB_PRINTF(2, 3);
 
@@ -238,6 +239,22 @@ static void judge_writes(FILE *out, const int masters[], const bool judged[])
 		}
 }
 
+/*
+ * The master that was promoted last has had its VIPs since, once it had them: no run of the program
+ * may have taken them away, whatever an older Sentinel believed. A fenced one may.
+ */
+static void judge_moves(FILE *out, const int masters[])
+{
+	for (int v = 0; v < w.vips && !w.fence; v++) {
+		int k = w.vip[v].master, node = w.promoted[k].node;
+
+		if (masters[k] >= 0 && w.promoted[k].ns > stepped && node == masters[k] &&
+		    watch_lost(node, v, w.promoted[k].ns))
+			complain(out, "%s was taken from %s after it had been promoted",
+				 w.vip[v].address, end_name(node));
+	}
+}
+
 /* Its statuses are 0 and 1; 137 is the power that failed. */
 static void judge_statuses(FILE *out)
 {
@@ -260,6 +277,7 @@ static unsigned judge(FILE *out)
 	judge_addresses(out, masters, judged);
 	judge_neighbours(out, masters, judged);
 	judge_writes(out, masters, judged);
+	judge_moves(out, masters);
 	judge_statuses(out);
 	return complaints;
 }
@@ -367,9 +385,11 @@ unsigned oracle_judge(unsigned step)
 	fclose(out);
 	if (wrong) {
 		report(step, "VIOLATION at a quiet point", text);
+		stepped = lab_now_ns();
 		wait_for_healing();
 	}
 	free(text);
+	stepped = lab_now_ns();
 	return wrong ? 1 : 0;
 }
 

@@ -30,6 +30,7 @@ enum {
 	GRACE_MS = 50,
 	/* A new IPv6 address is there at once, but a work queue tells of it (addrconf_dad_work()). */
 	IPV6_LATE_NS = 500000000,
+	OURS_MS = 1000, /* until a removal of ours has been reported */
 	LOOK_MS = 50, /* how long a frame waits to be judged, at most */
 };
 
@@ -38,6 +39,7 @@ struct event {
 	int node, vip;
 	int64_t ns;    /* a frame's stamp; when a report was read */
 	int64_t since; /* a report is not older */
+	bool ours;     /* we took it away */
 	char what[40]; /* of a frame */
 };
 
@@ -80,6 +82,7 @@ static void report_read(int node, const struct nlmsghdr *m, int64_t now)
 	bool came = m->nlmsg_type == RTM_NEWADDR;
 	int left = (int)IFA_PAYLOAD(m), v;
 	const void *address = NULL;
+	struct event *e;
 
 	if (!came && m->nlmsg_type != RTM_DELADDR)
 		return;
@@ -92,8 +95,9 @@ static void report_read(int node, const struct nlmsghdr *m, int64_t now)
 	if (came == holds[node][v])
 		return;
 	holds[node][v] = came;
-	event_add(came ? CAME : LEFT, node, v, now)->since =
-		emptied[node] - (came && a->ifa_family == AF_INET6 ? IPV6_LATE_NS : 0);
+	e = event_add(came ? CAME : LEFT, node, v, now);
+	e->since = emptied[node] - (came && a->ifa_family == AF_INET6 ? IPV6_LATE_NS : 0);
+	e->ours = now - forgiven[node][v] < OURS_MS * INT64_C(1000000);
 }
 
 static void reports_read(int node)
@@ -229,6 +233,23 @@ bool watch_holds(int node, int vip)
 	held = holds[node][vip];
 	pthread_mutex_unlock(&lock);
 	return held;
+}
+
+bool watch_lost(int node, int vip, int64_t since_ns)
+{
+	bool came = false, lost = false;
+
+	pthread_mutex_lock(&lock);
+	for (unsigned long i = count > EVENTS ? count - EVENTS : 0; i < count; i++) {
+		const struct event *e = &events[i % EVENTS];
+
+		if (e->node != node || e->vip != vip || e->ns <= since_ns)
+			continue;
+		came = came || e->kind == CAME;
+		lost = lost || (came && e->kind == LEFT && !e->ours);
+	}
+	pthread_mutex_unlock(&lock);
+	return lost;
 }
 
 unsigned long watch_frames(void)

@@ -9,7 +9,9 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Twice that passes before a Sentinel tries again after an election that nobody won. */
 #define FAILOVER_TIMEOUT_MS 4000
@@ -206,6 +208,28 @@ static void hurry(int node)
 	freeReplyObject(reply);
 }
 
+/* "PID:X 22 Nov 2026 20:41:29.123 # +promoted-slave slave 10.0.0.2:6380 10.0.0.2 6380 @ m1 ..." */
+static void read_promotion(const char *line)
+{
+	const char *at = strchr(line, ' '), *who = strstr(line, " +promoted-slave slave ");
+	const char *which = strstr(line, " @ m");
+	struct tm tm = {.tm_isdst = -1};
+	const char *rest = at ? strptime(at + 1, "%d %b %Y %H:%M:%S", &tm) : NULL;
+	char ip[20];
+	int64_t ns;
+	int k;
+
+	if (!who || !which || !rest || *rest != '.' || sscanf(who + 23, "%19[0-9.]", ip) != 1 ||
+	    (k = atoi(which + 4)) < 0 || k >= w.masters)
+		return;
+	w.failovers++;
+	ns = mktime(&tm) * INT64_C(1000000000) + strtol(rest + 1, NULL, 10) * INT64_C(1000000);
+	if (ns > w.promoted[k].ns) { /* the logs are read one after the other */
+		w.promoted[k].node = node_of(ip);
+		w.promoted[k].ns = ns;
+	}
+}
+
 /* What its Sentinel has said since the last time. */
 static void read_log(int node)
 {
@@ -219,7 +243,7 @@ static void read_log(int node)
 	if (fseek(f, w.node[node].log_read, SEEK_SET) < 0)
 		lab_fail("%s: %m", path);
 	while (fgets(line, sizeof line, f) && strchr(line, '\n')) {
-		w.failovers += strstr(line, " +promoted-slave ") != NULL;
+		read_promotion(line);
 		w.tilts += strstr(line, " +tilt ") != NULL;
 		w.script_errors += strstr(line, " -script-error ") != NULL;
 		w.node[node].log_read = ftell(f);

@@ -62,6 +62,11 @@ struct world {
 	} cable[ENDS_MAX];
 	int64_t began_ns;
 	unsigned failovers, tilts, script_errors;
+	/* the latest promotion of each master, as the leader of its failover has said it */
+	struct {
+		int node;
+		int64_t ns;
+	} promoted[MASTERS_MAX];
 };
 
 extern struct world w;
@@ -106,6 +111,8 @@ void watch_start(void);
 void watch_forgive(int node, int vip);
 /* Whether the node holds it, by what its kernel has reported. */
 bool watch_holds(int node, int vip);
+/* Whether it came to the node after that moment and then left again, not by our own hand. */
+bool watch_lost(int node, int vip, int64_t since_ns);
 /* Frames that should not have been sent, since the last call; each is described in `out`. */
 unsigned watch_wrong(FILE *out);
 /* What came, left and was announced in the last seconds. */
