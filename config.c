@@ -44,8 +44,7 @@ struct parser {
 	unsigned seen;			/* keys of this section, by place in keys[] */
 	unsigned *section_lines;	/* beside config.masters */
 	size_t section_room;
-	struct place *places;
-	size_t place_count, place_room;
+	size_t place_room;
 };
 
 static struct master *current(struct parser *p)
@@ -105,9 +104,9 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 	if (keys_set(name, value, p->config.master_count > 0, &p->seen, m, &why) < 0)
 		return refuse(p, "%s", why.text);
 	if (m->vip_count > before) {
-		if (!grow(&p->places, p->place_count, &p->place_room, sizeof(*p->places)))
+		if (!grow(&p->config.places, p->config.place_count, &p->place_room, sizeof(*p->config.places)))
 			return refuse(p, "out of memory");
-		p->places[p->place_count++] = (struct place){
+		p->config.places[p->config.place_count++] = (struct place){
 			m->vips[before].ip, p->config.master_count - 1, p->line };
 	}
 	return 1;
@@ -193,13 +192,19 @@ static char *read_line(char *out, int room, void *stream)
 	return out;
 }
 
-static int by_address(const void *a, const void *b)
+static int by_ip(const void *a, const void *b)
 {
 	const struct place *x = a, *y = b;
 	int order = (int)x->ip.family - (int)y->ip.family;
 
-	if (order == 0)
-		order = memcmp(x->ip.bytes, y->ip.bytes, ip_bits(&x->ip) / 8);
+	return order != 0 ? order : memcmp(x->ip.bytes, y->ip.bytes, ip_bits(&x->ip) / 8);
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	int order = by_ip(a, b);
+
 	return order != 0 ? order : (x->line > y->line) - (x->line < y->line);
 }
 
@@ -208,11 +213,11 @@ static void refuse_twins(struct parser *p)
 {
 	char text[IP_TEXT_SIZE];
 
-	if (p->place_count < 2)
+	if (p->config.place_count < 2)
 		return;
-	qsort(p->places, p->place_count, sizeof(*p->places), by_address);
-	for (size_t i = 1; i < p->place_count; i++) {
-		const struct place *a = &p->places[i - 1], *b = &p->places[i];
+	qsort(p->config.places, p->config.place_count, sizeof(*p->config.places), by_address);
+	for (size_t i = 1; i < p->config.place_count; i++) {
+		const struct place *a = &p->config.places[i - 1], *b = &p->config.places[i];
 
 		if (ip_equal(&a->ip, &b->ip))
 			refuse_at(p, b->line, "vip = %s is already a VIP of [%s], line %u",
@@ -343,7 +348,6 @@ int config_read(const char *path, struct config *config, struct why *why)
 		p.next += 3;	/* a byte order mark */
 	err = parse(&p);
 	free(text);
-	free(p.places);
 	free(p.section_lines);
 	keys_free(&p.defaults);
 	if (err < 0)
@@ -358,6 +362,7 @@ void config_free(struct config *config)
 	for (size_t i = 0; i < config->master_count; i++)
 		keys_free(&config->masters[i]);
 	free(config->masters);
+	free(config->places);
 	*config = (struct config){ 0 };
 }
 
@@ -371,6 +376,14 @@ const struct master *config_master(const struct config *config, const char *name
 
 const struct master *config_owner(const struct config *config, const struct ip *ip)
 {
+	const struct place wanted = { .ip = *ip };
+	const struct place *found;
+
+	/* each of a thousand masters asks */
+	if (config->places != NULL) {
+		found = bsearch(&wanted, config->places, config->place_count, sizeof(wanted), by_ip);
+		return found != NULL ? &config->masters[found->master] : NULL;
+	}
 	for (size_t i = 0; i < config->master_count; i++)
 		for (size_t j = 0; j < config->masters[i].vip_count; j++)
 			if (ip_equal(&config->masters[i].vips[j].ip, ip))

@@ -161,9 +161,12 @@ static void find_sealed(struct netlink *netlink, const struct master *master, st
 {
 	for (size_t i = 0; i < facts->address_count; i++) {
 		struct address *a = &facts->addresses[i];
-		const struct link *link = facts_link(facts, a->ifindex);
+		const struct link *link;
 
-		if (link != NULL && (link->flags & IFF_LOOPBACK) == 0 && is_vip(master, &a->ip) &&
+		if (!is_vip(master, &a->ip))
+			continue;
+		link = facts_link(facts, a->ifindex);
+		if (link != NULL && (link->flags & IFF_LOOPBACK) == 0 &&
 		    route_is_sealed(netlink, a, &a->sealed) < 0)
 			a->sealed = false;
 	}
@@ -185,7 +188,7 @@ static sa_family_t common_family(const struct master *master, const struct ip *h
 
 static int copy_addresses(const struct facts *known, struct facts *facts)
 {
-	struct address *items = calloc(known->address_count + 1, sizeof(*items));
+	struct address *items = reallocarray(NULL, known->address_count + 1, sizeof(*items));
 
 	if (items == NULL)
 		return -ENOMEM;

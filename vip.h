@@ -255,6 +255,8 @@ struct config {
 	const char *path;		/* the one that was read, as it was given */
 	struct master *masters;
 	size_t master_count;
+	struct place *places;		/* all VIPs by address, for config_owner(); NULL: none yet */
+	size_t place_count;
 };
 
 /* The file that is read unless SENTINEL_VIP_CONFIG names another one. */

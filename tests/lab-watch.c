@@ -101,6 +101,19 @@ const char *lab_log_line(struct lab_host *h, size_t n)
 	return n < log->n ? log->messages[n] : NULL;
 }
 
+const char *lab_log_next(struct lab_host *h, const char *text, const char *after)
+{
+	const struct lab_log *log = lab_log_read(h);
+	bool past = !after;
+
+	for (size_t i = 0; i < log->n; i++) {
+		if (past && strstr(log->messages[i], text))
+			return log->messages[i];
+		past = past || log->messages[i] == after;
+	}
+	return NULL;
+}
+
 void lab_log_clear(struct lab_host *h)
 {
 	struct lab_log *log = lab_log_read(h);

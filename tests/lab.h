@@ -186,6 +186,8 @@ const char *lab_log_wait(struct lab_host *h, const char *text,
 size_t lab_log_count(struct lab_host *h,
 		     const char *text); /* how many have TEXT in it; "" is in all */
 const char *lab_log_line(struct lab_host *h, size_t n); /* the n-th, or NULL */
+/* The next one with TEXT in it after that message, or the first of all after NULL; or NULL. */
+const char *lab_log_next(struct lab_host *h, const char *text, const char *after);
 void lab_log_clear(struct lab_host *h);
 void lab_log_print(struct lab_host *h); /* all of it on stderr, to explain a failure */
 void lab_log_tail(struct lab_host *h, size_t lines, FILE *out); /* the last ones only */

@@ -31,6 +31,7 @@ enum {
 	FRAME_MS = 5000,
 	RUN_MS = 30000,
 	TRIES = 5,
+	CHUNK = 1000,
 	REDIS_PORT = 6379,
 	MASTERS = 1000, /* that the Sentinel knows */
 };
@@ -67,13 +68,14 @@ static void host_make(int s, int p)
 	lab_must(h, "ip addr add " THE_MASTER "/32 dev lo");
 	/* on a link of their own, as they have nothing to do with the VIP */
 	if (s == OTHERS)
+		lab_must(h, "ip link add other type veth peer name rehto && "
+			    "ip link set other up && ip link set rehto up");
+	for (int first = 0; s == OTHERS && first < x; first += CHUNK) /* a call may take 20 s */
 		lab_must(h,
-			 "ip link add other type veth peer name rehto && ip link set other up && "
-			 "ip link set rehto up && i=0; "
-			 "while [ $i -lt %d ]; do "
+			 "i=%d; while [ $i -lt %d ]; do "
 			 "echo addr add 10.50.$((i / 250)).$((i %% 250 + 1))/32 dev other; "
 			 "i=$((i + 1)); done | ip -batch -",
-			 x);
+			 first, first + CHUNK < x ? first + CHUNK : x);
 	lab_must(h, "test $(ip -o addr show dev other 2>/dev/null | grep -c 'inet ') = %d",
 		 s == OTHERS ? x : 0);
 	snprintf(path, sizeof path, "%s/sentinel-vip.conf", h->run);

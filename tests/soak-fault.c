@@ -15,6 +15,7 @@ enum {
 	FIRST_MS = 4000,  /* all of a step begin within */
 	BRIEF_MS = 900,   /* shorter than Sentinel's patience */
 	LONG_MS = 9000,
+	STALE_MS = 3000,
 	REMEMBERED = 16,
 	TICK_MS = 20,
 };
@@ -33,6 +34,7 @@ enum kind {
 	PARTITION,
 	REBOOT,
 	REMOVE,
+	STALE,
 	KINDS
 };
 
@@ -55,6 +57,7 @@ static const struct {
 	[PARTITION] = {"partition", 7, false, true},
 	[REBOOT] = {"reboot", 8, true, false},
 	[REMOVE] = {"VIP removed from", 6, false, false},
+	[STALE] = {"Sentinel back with an old master on", 5, false, false},
 };
 
 struct fault {
@@ -117,6 +120,10 @@ static void draw(struct fault *f, unsigned step)
 	f->at_ms = (int)chance(FIRST_MS);
 	f->for_ms = (int)(length < 25 ? 50 + chance(BRIEF_MS) : BRIEF_MS + chance(LONG_MS - BRIEF_MS));
 	f->lasting = kinds[f->kind].lasts && lasts < 30;
+	if (f->kind == STALE) { /* the old master's own, and dead for as long as the failover takes */
+		f->part = 0;
+		f->for_ms += STALE_MS;
+	}
 }
 
 /* ---- what they do ---- */
@@ -150,6 +157,23 @@ static void divide(unsigned sides)
 {
 	for (int i = 0; i < world_ends(); i++)
 		w.cable[i].side = (int)(sides >> i & 1);
+}
+
+/*
+ * A Sentinel that was dead while its master failed over, and hears nobody for a while after: it goes
+ * on believing in the old one, and answers so.
+ */
+static void stale(int node, int k, bool dead)
+{
+	if (dead) {
+		sentinel_kill(node);
+		freeReplyObject(ask((node + 1) % w.nodes, SENTINEL_PORT, "SENTINEL FAILOVER m%d", k));
+		return;
+	}
+	sentinels_publish(false);
+	sentinel_start(node);
+	lab_sleep_ms(2 * PERIOD_MS);
+	sentinels_publish(true);
 }
 
 /* It begins, or ends. */
@@ -203,6 +227,9 @@ static void act(const struct fault *f, bool on)
 	case REMOVE:
 		if (on)
 			take_vip(e, f);
+		break;
+	case STALE:
+		stale(e, k, on);
 		break;
 	case KINDS:
 		break;
@@ -310,7 +337,7 @@ void faults_run(unsigned step)
 static void fault_print(FILE *out, const struct fault *f)
 {
 	bool of_master = f->kind == FAILOVER || f->kind == KILL_REDIS || f->kind == FREEZE_REDIS ||
-			 f->kind == REMOVE;
+			 f->kind == REMOVE || f->kind == STALE;
 
 	fprintf(out, "%s", kinds[f->kind].name);
 	if (of_master)

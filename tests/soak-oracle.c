@@ -240,6 +240,21 @@ static void judge_writes(FILE *out, const int masters[], const bool judged[])
 }
 
 /*
+ * Whether sync has claimed it there in this step. Calls are not meant: they follow their own Sentinel,
+ * which may be behind the others; only sync, which asks all, may never be.
+ */
+static bool sync_claimed(int node, int k)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "m%d: claimed ", k);
+	for (const char *line = NULL; (line = lab_log_next(w.node[node].host, text, line));)
+		if (strstr(line, "ask again"))
+			return true;
+	return false;
+}
+
+/*
  * The master that was promoted last has had its VIPs since, once it had them: no run of the program
  * may have taken them away, whatever an older Sentinel believed. A fenced one may.
  */
@@ -248,10 +263,15 @@ static void judge_moves(FILE *out, const int masters[])
 	for (int v = 0; v < w.vips && !w.fence; v++) {
 		int k = w.vip[v].master, node = w.promoted[k].node;
 
-		if (masters[k] >= 0 && w.promoted[k].ns > stepped && node == masters[k] &&
-		    watch_lost(node, v, w.promoted[k].ns))
+		if (masters[k] < 0 || w.promoted[k].ns <= stepped || node != masters[k])
+			continue;
+		if (watch_lost(node, v, w.promoted[k].ns))
 			complain(out, "%s was taken from %s after it had been promoted",
 				 w.vip[v].address, end_name(node));
+		for (int i = 0; i < w.nodes; i++)
+			if (i != node && watch_came(i, v, w.promoted[k].ns) && sync_claimed(i, k))
+				complain(out, "sync put %s on %s after %s had been promoted",
+					 w.vip[v].address, end_name(i), end_name(node));
 	}
 }
 

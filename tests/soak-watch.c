@@ -252,6 +252,21 @@ bool watch_lost(int node, int vip, int64_t since_ns)
 	return lost;
 }
 
+bool watch_came(int node, int vip, int64_t since_ns)
+{
+	bool came = false;
+
+	pthread_mutex_lock(&lock);
+	for (unsigned long i = count > EVENTS ? count - EVENTS : 0; i < count; i++) {
+		const struct event *e = &events[i % EVENTS];
+
+		came = came || (e->kind == CAME && e->node == node && e->vip == vip &&
+				e->since > since_ns);
+	}
+	pthread_mutex_unlock(&lock);
+	return came;
+}
+
 unsigned long watch_frames(void)
 {
 	return frames;

@@ -230,6 +230,14 @@ static void read_promotion(const char *line)
 	}
 }
 
+void sentinels_publish(bool on)
+{
+	for (int i = 0; i < w.nodes; i++)
+		if (w.node[i].sentinel && !w.node[i].sentinel_frozen)
+			freeReplyObject(ask(i, SENTINEL_PORT, "SENTINEL DEBUG publish-period %d",
+					    on ? 500 : 3600000));
+}
+
 /* What its Sentinel has said since the last time. */
 static void read_log(int node)
 {

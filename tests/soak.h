@@ -83,6 +83,9 @@ void sentinel_kill(int node);
 void sentinel_freeze(int node, bool on);
 void timer_start(int node);
 
+/* Whether those that run tell the others what they know. */
+void sentinels_publish(bool on);
+
 /* The power fails: all that ran and all addresses are gone; or it is back and the host boots. */
 void power(int node, bool on);
 /* The interface is set down by hand, or up again; then somebody gives it its addresses back. */
@@ -113,6 +116,8 @@ void watch_forgive(int node, int vip);
 bool watch_holds(int node, int vip);
 /* Whether it came to the node after that moment and then left again, not by our own hand. */
 bool watch_lost(int node, int vip, int64_t since_ns);
+/* Whether it came to the node after that moment. */
+bool watch_came(int node, int vip, int64_t since_ns);
 /* Frames that should not have been sent, since the last call; each is described in `out`. */
 unsigned watch_wrong(FILE *out);
 /* What came, left and was announced in the last seconds. */
