@@ -13,7 +13,7 @@ enum {
 	PANEL_H = 260,
 	LEFT = 62,
 	TOP = 66,
-	GAP = 34,
+	GAP = 52,
 	BOTTOM = 58,
 	DECADES_MAX = 8,
 };
@@ -146,19 +146,20 @@ void scale_plot(const char *path)
 		"aria-label=\"Processor time of claim, release and sync as VIPs, masters and other "
 		"addresses grow\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n"
 		"<style>\n"
-		"svg { background: #fff; --ink: #1f2328; --faint: #d8dee4; --soft: #59636e; "
-		"--claim: #0a58ca; --release: #b3541e; --sync: #1a7f37 }\n"
-		"@media (prefers-color-scheme: dark) { svg { background: #0d1117; --ink: #e6edf3; "
-		"--faint: #30363d; --soft: #9198a1; --claim: #79b8ff; --release: #f0883e; "
-		"--sync: #56d364 } }\n"
-		"text { fill: var(--ink) } .end { text-anchor: end } .mid { text-anchor: middle }\n"
+		"svg { background: #fff } text { fill: #1f2328 } .end { text-anchor: end } "
+		".mid { text-anchor: middle }\n"
 		".title { font-size: 15px; font-weight: 600 }\n"
-		".grid { stroke: var(--faint) } .axis { stroke: var(--soft); fill: none }\n"
+		".grid { stroke: #d8dee4 } .axis { stroke: #59636e; fill: none }\n"
 		".line { fill: none; stroke-width: 2 } "
-		".linear { stroke: var(--soft); stroke-dasharray: 4 4; fill: none }\n"
-		".line.claim { stroke: var(--claim) } .dot.claim { fill: var(--claim) }\n"
-		".line.release { stroke: var(--release) } .dot.release { fill: var(--release) }\n"
-		".line.sync { stroke: var(--sync) } .dot.sync { fill: var(--sync) }\n"
+		".linear { stroke: #59636e; stroke-dasharray: 4 4; fill: none }\n"
+		".line.claim { stroke: #0a58ca } .dot.claim { fill: #0a58ca }\n"
+		".line.release { stroke: #b3541e } .dot.release { fill: #b3541e }\n"
+		".line.sync { stroke: #1a7f37 } .dot.sync { fill: #1a7f37 }\n"
+		"@media (prefers-color-scheme: dark) { svg { background: #0d1117 } "
+		"text { fill: #e6edf3 } .grid { stroke: #30363d } .axis, .linear { stroke: #9198a1 }\n"
+		".line.claim { stroke: #79b8ff } .dot.claim { fill: #79b8ff } "
+		".line.release { stroke: #f0883e } .dot.release { fill: #f0883e } "
+		".line.sync { stroke: #56d364 } .dot.sync { fill: #56d364 } }\n"
 		"</style>\n"
 		"<text x=\"%d\" y=\"22\" class=\"title\">What a run costs as things grow</text>\n",
 		w, h, LEFT);

@@ -57,7 +57,7 @@ static const struct {
 	[PARTITION] = {"partition", 7, false, true},
 	[REBOOT] = {"reboot", 8, true, false},
 	[REMOVE] = {"VIP removed from", 6, false, false},
-	[STALE] = {"Sentinel back with an old master on", 5, false, false},
+	[STALE] = {"reboot, and Sentinel still believes in the old master, on", 5, false, false},
 };
 
 struct fault {
@@ -160,18 +160,18 @@ static void divide(unsigned sides)
 }
 
 /*
- * A Sentinel that was dead while its master failed over, and hears nobody for a while after: it goes
- * on believing in the old one, and answers so.
+ * A host that was off while its master failed over, and whose Sentinel hears nobody for a while when
+ * it is back: it goes on believing in the old master, and answers so.
  */
 static void stale(int node, int k, bool dead)
 {
 	if (dead) {
-		sentinel_kill(node);
+		power(node, false);
 		freeReplyObject(ask((node + 1) % w.nodes, SENTINEL_PORT, "SENTINEL FAILOVER m%d", k));
 		return;
 	}
 	sentinels_publish(false);
-	sentinel_start(node);
+	power(node, true);
 	lab_sleep_ms(2 * PERIOD_MS);
 	sentinels_publish(true);
 }
