@@ -52,7 +52,7 @@ DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputi
 DEPS_PACKAGE = debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd-container
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
-DEPS_EXAMPLES = nutcracker keepalived podman crun netavark iptables docker-compose
+DEPS_EXAMPLES = nutcracker keepalived podman crun netavark iptables docker-compose curl
 DEPS_LINT = clang clang-tidy cppcheck mandoc shellcheck libasan8 libubsan1
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -273,7 +273,7 @@ demo: deps
 
 # They wait more than they work, so all run at once; what each showed is in build/examples/.
 EXAMPLE_RUNS = three-hosts three-hosts--five one-host many-masters twemproxy-shards twemproxy-shards--direct \
-	from-a-script from-keepalived containers
+	from-a-script from-keepalived hooks containers
 examples: deps deps-examples
 	$(root)
 	@$(MAKE) --no-print-directory -s $(PROGRAM) build/writer build/collect
@@ -329,7 +329,7 @@ lint: deps-lint
 	shellcheck .ci/run tests/fuzz/run tests/coverage tests/under-valgrind tests/valgrind-logs tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck -x examples/*.sh examples/run-all examples/*/run examples/containers/rootfs examples/containers/entrypoint \
-		examples/from-a-script/failover.sh examples/from-keepalived/is-master $(filter-out %.md,$(wildcard examples/hooks/*))
+		examples/from-a-script/failover.sh examples/from-keepalived/is-master $(filter-out %.md %/run,$(wildcard examples/hooks/*))
 	shellcheck -x tests/check-package tests/package-boot.sh
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
@@ -344,7 +344,7 @@ include tests/deep.mk
 # Installing -------------------------------------------------------------
 
 EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
-	sentinel-vip-sync.service.d/direct.conf $(patsubst examples/%,%,$(wildcard examples/hooks/*))
+	sentinel-vip-sync.service.d/direct.conf $(filter-out hooks/run,$(patsubst examples/%,%,$(wildcard examples/hooks/*)))
 # beside one another as in the sources, so that they find each other
 DOCS = README.md README.zh-CN.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/*.svg)
 UNITS = $(sort $(notdir $(wildcard packaging/systemd/*)))

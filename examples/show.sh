@@ -28,12 +28,12 @@ state_columns() {
 
 # One row: who says it, in which colour, and what.  Folded between words on a terminal.
 row() {
-	local who=$1 colour=$2 text=$3 room=$((width - 28 - columns_width)) part margin
+	local who=$1 colour=$2 text=$3 room=$((width - 29 - columns_width)) part margin
 
 	now_ms
 	state_columns
-	printf '%s%8.3f%s  %s%s%-17s%s' "$dim" "$((now - started))e-3" "$off" "$columns" "$colour" "$who" "$off"
-	margin=$'\n'$(printf '%*s' "$((27 + columns_width))" '')
+	printf '%s%8.3f%s  %s%s%-18s%s' "$dim" "$((now - started))e-3" "$off" "$columns" "$colour" "$who" "$off"
+	margin=$'\n'$(printf '%*s' "$((28 + columns_width))" '')
 	while ((width && ${#text} > room)); do
 		part=${text:0:room+1}
 		[[ $part == *' '* ]] && part=${part% *} || part=${text:0:room}
