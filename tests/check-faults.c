@@ -40,13 +40,14 @@ static struct {
 } * shared;
 
 static const char usage[] =
-	"usage: check-faults [--jobs N] [--sample N] [--no-lasting] [FACE | "
-	"FACE:PROCESS.NUMBER:WHAT]...\n"
-	"A FACE may have * and ?; with --sample every N-th point is tried. See tests/faults.h.\n";
+	"usage: check-faults [--jobs N] [--sample N] [--no-lasting] [--bridge]\n"
+	"                    [FACE | FACE:PROCESS.NUMBER:WHAT]...\n"
+	"A FACE may have * and ?; with --sample every N-th point is tried; with --bridge eth0 is\n"
+	"one. See tests/faults.h.\n";
 
 static struct {
 	int jobs, sample, count;
-	bool lasting;
+	bool lasting, bridge;
 	const char *const *names;
 } wanted = {.jobs = 8, .sample = 1, .lasting = true};
 
@@ -180,7 +181,7 @@ static int work(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	stage_open();
+	stage_open(wanted.bridge);
 	for (size_t i = 0; i < scene_count; i++) {
 		const struct scene *s = &scenes[i];
 		struct face *face = &shared->faces[i];
@@ -269,6 +270,8 @@ static bool parse(int argc, char **argv)
 	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
 		if (strcmp(argv[i], "--no-lasting") == 0)
 			wanted.lasting = false;
+		else if (strcmp(argv[i], "--bridge") == 0)
+			wanted.bridge = true;
 		else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
 			wanted.jobs = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--sample") == 0 && i + 1 < argc)

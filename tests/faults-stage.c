@@ -263,7 +263,7 @@ int stage_allocations(int process)
 	return allocations->counts[process];
 }
 
-void stage_open(void)
+void stage_open(bool bridge)
 {
 	char path[600];
 	unsigned char mac[6];
@@ -275,6 +275,11 @@ void stage_open(void)
 	lab_must(stage.us,
 		 "mkdir /run/host-etc && for f in passwd group hosts nsswitch.conf ld.so.cache; do "
 		 "cp -L /etc/$f /run/host-etc; done && mount --bind /run/host-etc /etc");
+	if (bridge)
+		lab_must(stage.us, "ip addr flush dev eth0 && ip link set eth0 down && "
+				   "ip link set eth0 name port0 && "
+				   "ip link add eth0 type bridge stp_state 0 forward_delay 0 && "
+				   "ip link set port0 master eth0 up && ip link set eth0 up");
 	/* so that no run waits for an answer of ours */
 	if (!lab_mac(stage.us, "eth0", mac))
 		lab_fail("no MAC");

@@ -191,7 +191,8 @@ extern struct stage {
 	struct connection connections[STAGE_CONNECTIONS];
 } stage;
 
-void stage_open(void);
+/* `bridge`: eth0 is one, with the cable as its port. */
+void stage_open(bool bridge);
 /* The configuration of a scene, what the Sentinels say, and no locks. */
 void stage_set(const struct scene *s);
 /* All as it was before; *before is what it must be, or becomes it when it is empty. */
