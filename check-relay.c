@@ -18,17 +18,19 @@ enum { OUTPUT_BYTES = 8192 };
 #define TIMER_UNIT "sentinel-vip-sync.timer"
 /* a template says what it is by any of its instances */
 #define SERVICE_UNIT "sentinel-vip@check.service"
+#define SLICE_UNIT "sentinel-vip.slice"
 
 /* One of our units, as systemd sees it. */
 struct own_unit {
 	bool loaded, active, enabled;
 	char group[64];
+	char deny[512], allow[512];	/* networks, space between */
 };
 
 /* The paragraph of a unit in what `systemctl show` printed. */
 static void read_unit(const char *output, const char *id, struct own_unit *unit)
 {
-	char line[160], value[64];
+	char line[640], value[64];
 	const char *at;
 
 	*unit = (struct own_unit){ 0 };
@@ -48,6 +50,8 @@ static void read_unit(const char *output, const char *id, struct own_unit *unit)
 			unit->enabled = strcmp(value, "enabled") == 0;
 		else if (file_line(line, "Group=", value, sizeof(value)) != NULL)
 			snprintf(unit->group, sizeof(unit->group), "%s", value);
+		else if (file_line(line, "IPAddressDeny=", unit->deny, sizeof(unit->deny)) == NULL)
+			file_line(line, "IPAddressAllow=", unit->allow, sizeof(unit->allow));
 	}
 }
 
@@ -55,8 +59,9 @@ static void read_unit(const char *output, const char *id, struct own_unit *unit)
 static void ask_units(char output[OUTPUT_BYTES])
 {
 	static const char *const words[] = {
-		"show", "--property=Id,LoadState,ActiveState,UnitFileState,Group", SOCKET_UNIT,
-		TIMER_UNIT, SERVICE_UNIT, NULL,
+		"show",
+		"--property=Id,LoadState,ActiveState,UnitFileState,Group,IPAddressDeny,IPAddressAllow",
+		SOCKET_UNIT, TIMER_UNIT, SERVICE_UNIT, SLICE_UNIT, NULL,
 	};
 	ssize_t n = check_systemctl(words, output, OUTPUT_BYTES - 1);
 
@@ -163,6 +168,21 @@ static bool check_socket(const struct process *p, const struct own_unit *unit,
 	return true;
 }
 
+/* What the filter drops is lost without a word: it would look as if nobody answered. */
+static void check_filter(const struct endpoint *at, const struct own_unit *service,
+			 const struct own_unit *slice, struct report *report)
+{
+	char text[IP_TEXT_SIZE];
+
+	if (at->ip.family == AF_UNSPEC || !ip_in_networks(service->deny, &at->ip) ||
+	    ip_in_networks(service->allow, &at->ip) || ip_in_networks(slice->allow, &at->ip))
+		return;
+	report_add(report, LEVEL_ERROR, "relay", "it may not speak to %s, so that it cannot ask this Sentinel",
+		   ip_text(&at->ip, text));
+	report_remedy(report, "systemctl edit " SLICE_UNIT ": [Slice] IPAddressAllow=%s",
+		      ip_text(&at->ip, text));
+}
+
 /* "sentinel-vip: refused: WHY; for root (uid 0), pid 7" */
 static const char *reason(struct line *said)
 {
@@ -202,13 +222,15 @@ static void try(const struct master *master, struct report *report)
 void check_relay(const struct process *p, const struct master *master, const char *config_path,
 		 struct report *report)
 {
-	struct own_unit socket, service;
+	struct own_unit socket, service, slice;
 	char output[OUTPUT_BYTES];
 	bool there;
 
 	ask_units(output);
 	read_unit(output, SOCKET_UNIT, &socket);
 	read_unit(output, SERVICE_UNIT, &service);
+	read_unit(output, SLICE_UNIT, &slice);
+	check_filter(&master->sentinel, &service, &slice, report);
 	there = check_socket(p, &socket, report);
 	if (!file_same(config_path, CONFIG_PATH)) {
 		report_add(report, LEVEL_ERROR, "configuration", "the relay reads %s, not %s", CONFIG_PATH,

@@ -48,6 +48,19 @@ bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen)
 	return rest == 0 || (a->bytes[whole] ^ b->bytes[whole]) >> (8 - rest) == 0;
 }
 
+bool ip_in_networks(const char *networks, const struct ip *ip)
+{
+	char text[IP_TEXT_SIZE];
+	struct ip network;
+	unsigned bits;
+
+	for (; *networks != '\0'; networks += strcspn(networks, " "), networks += *networks == ' ')
+		if (sscanf(networks, "%45[^/ ]/%u", text, &bits) == 2 && ip_parse(text, &network) == 0 &&
+		    bits <= ip_bits(&network) && ip_same_net(&network, ip, bits))
+			return true;
+	return false;
+}
+
 bool ip_equal(const struct ip *a, const struct ip *b)
 {
 	return ip_same_net(a, b, ip_bits(a));

@@ -154,6 +154,8 @@ const char *mac_text(const uint8_t mac[ETH_ALEN], char out[MAC_TEXT_SIZE]);
 unsigned ip_bits(const struct ip *ip);
 /* Whether the first `prefixlen` bits agree; false across families. */
 bool ip_same_net(const struct ip *a, const struct ip *b, unsigned prefixlen);
+/* Whether one of these networks, "127.0.0.0/8 ::1/128", has it. */
+bool ip_in_networks(const char *networks, const struct ip *ip);
 /* Whether a host can have it: neither "this network" nor multicast, broadcast or ::. */
 bool ip_is_hosts(const struct ip *ip);
 /* 127.0.0.0/8 (RFC 1122 section 3.2.1.3) or ::1 (RFC 4291 section 2.5.3). */

@@ -267,9 +267,34 @@ static void ports_are_read_whole(void **state)
 	assert_int_equal(port, 65535);
 }
 
+static void networks_have_their_addresses(void **state)
+{
+	static const char list[] = "192.168.0.0/16 fc00::/7 10.0.0.0/8 ::1/128";
+	struct ip ip;
+
+	(void)state;
+	ip = unit_ip("10.255.0.1");
+	assert_true(ip_in_networks(list, &ip));
+	assert_false(ip_in_networks("", &ip));
+	assert_false(ip_in_networks("fc00::/7", &ip));
+	assert_true(ip_in_networks("::/0 0.0.0.0/0", &ip));
+	assert_false(ip_in_networks("10.0.0.0 10.0.0.0/99 x/8 /8", &ip));
+	ip = unit_ip("11.0.0.1");
+	assert_false(ip_in_networks(list, &ip));
+	ip = unit_ip("192.168.7.7");
+	assert_true(ip_in_networks(list, &ip));
+	ip = unit_ip("fd00::5");
+	assert_true(ip_in_networks(list, &ip));
+	ip = unit_ip("::1");
+	assert_true(ip_in_networks(list, &ip));
+	ip = unit_ip("::2");
+	assert_false(ip_in_networks(list, &ip));
+}
+
 int unit_ip_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(networks_have_their_addresses),
 		cmocka_unit_test(addresses_are_read),
 		cmocka_unit_test(address_bytes_are_in_network_order),
 		cmocka_unit_test(what_is_no_address_is_refused),
