@@ -171,9 +171,9 @@ static void it_completes_what_is_missing(void **state)
 	council_says("A3 A3 A3");
 	vip("sync");
 	assert_non_null(lab_log_wait(us, "claimed 10.0.0.251", 500));
-	assert_null(lab_log_wait(us, "announced", 0));
 	expect_announced("10.0.0.251");
-	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 0);
+	/* the run that left it out may have ended before it could announce the other */
+	expect_announced(VIP4);
 }
 
 /* A change is decided twice: the second time under the lock. */
