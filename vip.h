@@ -648,7 +648,7 @@ int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex);
 int vip_delete(struct netlink *netlink, const struct address *address);
 
 /*
- * A socket that becomes readable when an address or a link changes; drain it
+ * A socket that becomes readable when an address has gone or a link changes; drain it
  * with facts_drain().  For the announcer.
  */
 int facts_watch(void);

@@ -199,6 +199,32 @@ static void what_changes_meanwhile_is_not_done(void **state)
 	expect_unchanged(before);
 }
 
+/* How often the process has slept, and so been woken. */
+static int sleeps(pid_t pid)
+{
+	assert_int_equal(lab_sh(us, &r, "sed -n 's/^voluntary_ctxt_switches:[[:space:]]*//p' "
+				"/proc/%d/status", (int)pid), 0);
+	return atoi(r.out);
+}
+
+/* Of a hundred masters that fail over to one host, each would wake the announcers of all. */
+static void an_announcer_sleeps_through_what_is_added(void **state)
+{
+	pid_t announcer = 0;
+	int before;
+
+	(void)state;
+	lab_config(us, "announce = 9\n" CONFIG4);
+	vip("claim", "mymaster");
+	assert_int_equal(lab_host_processes(us, &announcer), 1);
+	lab_sleep_ms(600); /* it has asked who else has the VIP */
+	before = sleeps(announcer);
+	lab_must(us, "for i in $(seq 20); do ip addr add 10.7.0.$i/32 dev eth0; done");
+	assert_in_range(sleeps(announcer) - before, 0, 5);
+	lab_must(us, "ip addr del " VIP4 "/32 dev eth0"); /* but not through that */
+	assert_true(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 1000));
+}
+
 #define TWO_MASTERS COUNCIL_CONFIG "[other]\nvip = 10.0.0.77\n"
 
 /* The addresses are looked at once for all masters, but not for what is then changed. */
@@ -464,6 +490,7 @@ int netns_sync_tests(void)
 		test(it_completes_what_is_missing),
 		test(it_mends_a_sealed_vip),
 		test(what_changes_meanwhile_is_not_done),
+		test(an_announcer_sleeps_through_what_is_added),
 		test(what_has_come_meanwhile_is_not_claimed),
 		test(many_masters_share_a_packet_socket),
 		test(majorities),
