@@ -353,6 +353,15 @@ replicas_follow() {
 	[[ $info == *"connected_slaves:$count"$'\r'* && $(grep -c 'state=online' <<<"$info") == "$count" ]]
 }
 
+# A planned failover, which Sentinel refuses as long as it has no fresh news of a replica.
+failover_begins() {
+	local said
+
+	due || return 1
+	said=$(sentinel "$1" failover "$2")
+	[[ $said == OK || $said == INPROG* ]]
+}
+
 # Each of these Sentinels knows so many replicas and all of the others.
 sentinels_agree() {
 	local name=$1 replicas=$2 host
