@@ -36,7 +36,7 @@ O = build
 PROGRAM = sentinel-vip
 
 SOURCES = log.c ip.c event.c args.c config.c keys.c child.c resolve.c lock.c relay.c serve.c sentinel.c netlink.c vip.c route.c facts.c \
-	diag.c tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c refresh.c hook.c run.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
+	diag.c tcp.c arp.c probe.c truth.c plan.c apply.c conflict.c announce.c refresh.c hook.c run.c call.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
 	file.c process.c check.c check-host.c check-link.c check-process.c check-redis.c check-relay.c check-sentinel.c check-systemd.c \
 	reconfig.c
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)
@@ -247,14 +247,20 @@ define run
 		{ echo '$(1) failed; once more, in case the machine was too busy' >&2; SENTINEL_VIP=$(PROGRAM) $(1); }
 endef
 
+# Most of the time is waited, so kernels and servers are looked at beside each other.
 check-tree: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
+	@$(MAKE) --no-print-directory -j2 --output-sync=line check-kernel check-servers
+	tests/check-docs.sh $(PROGRAM)
+
+.PHONY: check-kernel check-servers
+check-kernel:
 	$(call run,$(O)/check-netns)
 	$(call run,$(O)/check-parts)
+check-servers:
 	$(call run,$(O)/check-cluster)
 	$(call run,$(O)/check-faces)
 	$(call run,$(O)/check-faults --sample 19 --no-lasting)
-	tests/check-docs.sh $(PROGRAM)
 
 check-unit check-netns check-parts check-cluster check-faces check-faults: deps
 	$(root)

@@ -124,7 +124,7 @@ static enum verdict run_one(const struct args *args, const struct config *config
 	if (master == NULL)
 		return VERDICT_PERMANENT;
 	run_measure(&run, begun_ms, "config");
-	err = event ? run_event(&run, &args->event, args->dry_run) :
+	err = event ? call_run(&run, &args->event, args->dry_run) :
 		run_by_hand(&run, args->face == FACE_CLAIM, args->dry_run);
 	if (event && isatty(STDERR_FILENO))
 		log_to_terminal();

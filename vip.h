@@ -1134,19 +1134,21 @@ void run_begin(struct run *run, const struct config *config, const struct master
 void run_measure(struct run *run, double begun_ms, const char *name);
 void run_free(struct run *run);
 
-/* The whole of Sentinel's call, of a person's claim or release; -errno with run->why. */
-int run_event(struct run *run, const struct event *event, bool dry_run);
+/* The whole of a person's claim or release; -errno with run->why. */
 int run_by_hand(struct run *run, bool claim, bool dry_run);
 
 /*
- * The parts, for sync: lock, from what the Sentinels said to run->truth (-EAGAIN when
- * they do not say it), then facts (alone, or with the plan), then apply.
+ * The parts, for Sentinel's call and for sync: lock, from what the Sentinels said to
+ * run->truth (-EAGAIN when they do not say it), then facts (alone, or with the plan), the
+ * plan, then apply, or print where nothing is to be changed.
  */
 int run_lock(struct run *run, int wait_ms, bool failover);
 int run_decide(struct run *run, const struct council *council, int resolve_ms);
 int run_gather(struct run *run);
+int run_make_plan(struct run *run);
 int run_plan(struct run *run);
 int run_apply(struct run *run);
+int run_finish(struct run *run, bool dry_run);
 
 /*
  * Whether the failure may pass by itself and a replay of the same arguments is
@@ -1159,6 +1161,11 @@ int run_print(const struct run *run);
 void run_report(const struct run *run, int err);
 /* Last of all: starts the hook, if one is wanted; the run has its verdict and nobody waits. */
 void run_hook(const struct run *run);
+
+/* Floor 6: call.c ------------------------------------------------------ */
+
+/* The whole of Sentinel's call; -errno with run->why. */
+int call_run(struct run *run, const struct event *event, bool dry_run);
 
 /* Floor 6: sync.c ------------------------------------------------------ */
 
