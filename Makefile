@@ -247,19 +247,20 @@ define run
 		{ echo '$(1) failed; once more, in case the machine was too busy' >&2; SENTINEL_VIP=$(PROGRAM) $(1); }
 endef
 
-# Most of the time is waited, so kernels and servers are looked at beside each other.
+# Most of the time is waited, so they wait beside each other.
 check-tree: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
-	@$(MAKE) --no-print-directory -j2 --output-sync=line check-kernel check-servers
+	@$(MAKE) --no-print-directory -j4 check-hosts-1 check-hosts-2 \
+		check-hosts-3 check-servers
 	tests/check-docs.sh $(PROGRAM)
 
-.PHONY: check-kernel check-servers
-check-kernel:
-	$(call run,$(O)/check-netns)
-	$(call run,$(O)/check-parts)
+.PHONY: check-hosts-1 check-hosts-2 check-hosts-3 check-servers
+check-hosts-1 check-hosts-2 check-hosts-3: check-hosts-%:
+	$(call run,$(O)/check-netns $*/3)
 check-servers:
 	$(call run,$(O)/check-cluster)
 	$(call run,$(O)/check-faces)
+	$(call run,$(O)/check-parts)
 	$(call run,$(O)/check-faults --sample 19 --no-lasting)
 
 check-unit check-netns check-parts check-cluster check-faces check-faults: deps

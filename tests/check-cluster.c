@@ -67,7 +67,6 @@ static void start(struct group *g, int argc, char **argv)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || dup2(g->output, STDOUT_FILENO) < 0 ||
 	    dup2(g->output, STDERR_FILENO) < 0)
 		_exit(1);
-	setvbuf(stdout, NULL, _IOLBF, 0); /* in step with stderr */
 	mine = g;
 	exit(lab_main(argc, argv, run));
 }

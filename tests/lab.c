@@ -160,6 +160,7 @@ int lab_main(int argc, char **argv, int (*fn)(int, char **))
 	int alive[2], status;
 	pid_t pid;
 
+	setvbuf(stdout, NULL, _IOLBF, 0); /* in step with stderr, and with others beside it */
 	if (geteuid() != 0)
 		lab_fail("needs root, to make network namespaces: sudo %s", argv[0]);
 	if (pipe2(alive, O_CLOEXEC) < 0)
