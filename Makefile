@@ -108,10 +108,14 @@ all: $(PROGRAM)
 $(PROGRAM): $(OBJECTS) $(O)/mnl.o $(O)/linked-with
 	$(LINK) -o $@ $(OBJECTS) $(LIBS)
 
-# another answer than last time is a reason to link again
+# another answer than last time is a reason to link, or to compile, again
 $(O)/linked-with: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIBS)' | cmp -s - $@ || echo '$(LIBS)' >$@
+$(O)/installed-in: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SBINDIR)' | cmp -s - $@ || echo '$(SBINDIR)' >$@
+$(O)/reconfig.o: $(O)/installed-in
 FORCE:
 
 $(O)/%.o: %.c vip.h Makefile

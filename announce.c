@@ -20,7 +20,7 @@
 enum {
 	NA_APART_MS = 1000,	/* RFC 4861 section 10: RETRANS_TIMER */
 	NA_REPEATS = 2,		/* MAX_NEIGHBOR_ADVERTISEMENT, 3, less the first */
-	BUSY_MS = 50,		/* before the next try where a run holds the lock */
+	BUSY_MS = 10,		/* before the next try where a run holds the lock */
 	GRACE_MS = 10000,	/* for the kernel, after the last of the schedule */
 	LATE_MS = 1000,		/* no busy machine's fault: this process was stopped meanwhile */
 	ASK_MS = 1000,		/* for all Sentinels */

@@ -246,21 +246,42 @@ quick_start() {
 	soon 10 "check is all green" all_green
 }
 
+# Two programs of the operator's, until told_no_more.
+tell_hooks() {
+	boot_run sh -c "printf '#!/bin/sh\necho told of \$SENTINEL_VIP_EVENT; grep CapEff /proc/self/status\n' >/usr/local/lib/told &&
+		chmod 755 /usr/local/lib/told &&
+		printf 'after-claim = /usr/local/lib/told\nafter-release = /usr/local/lib/told\n' >>$config"
+}
+
+told_no_more() {
+	boot_run sh -c "rm /usr/local/lib/told && sed -i '/^after-/d' $config"
+}
+
+# $1 since when, $2 event
+was_told() {
+	boot_run sh -c "journalctl -q --since $1 -t sentinel-vip >/run/told
+		grep '$2 says: told of $2' /run/told && grep '$2 says: CapEff:.*0000000000000000' /run/told &&
+		grep '$2: /usr/local/lib/told ended well' /run/told"
+}
+
 # By Sentinel's calls alone: no timer helps.
 failovers() {
 	local since
 
+	must "two hooks are configured" tell_hooks
 	must "the timer is stopped" boot_run systemctl stop sentinel-vip-sync.timer
 	since=$(boot_run date +@%s)
 	must "SENTINEL FAILOVER" fail_over
 	soon 10 "the other host is master" is_master 10.77.0.2
 	soon 5 "the VIP has gone" not has_vip
 	must "the journal says so" boot_run sh -c "journalctl -q --since $since -t sentinel-vip | grep 'mymaster.*$vip'"
+	soon 5 "the hook was told, without capabilities" was_told "$since" after-release
 	must "our server is its replica" boot_run "$server-cli" replicaof 10.77.0.2 6379
 	soon 15 "Sentinel has seen that" replica_is_well
 	must "SENTINEL FAILOVER back" fail_over
 	soon 10 "this host is master" is_master 10.77.0.1
 	soon 5 "the VIP has come" has_vip
+	soon 5 "the other hook was told" was_told "$since" after-claim
 	must "it was asked for by user $server" boot_run sh -c "journalctl -q --since $since -t sentinel-vip | grep 'for $server '"
 	must "Sentinel's unit is what it was" unit_unchanged
 	must "the other server is the replica again" boot_run ip netns exec b "$server-cli" replicaof 10.77.0.1 6379
@@ -289,8 +310,13 @@ nobody_may_not() {
 }
 
 timer_mends() {
+	local since
+
+	since=$(boot_run date +@%s)
 	must "somebody deletes the VIP" boot_run ip addr del "$vip/32" dev lan
 	soon 8 "the timer has put it back" has_vip
+	soon 5 "the hook was told of that as well" was_told "$since" after-claim
+	must "no hooks any more" told_no_more
 	boot_again || fail "does not boot again"
 	soon 30 "after a reboot the VIP is there" has_vip
 	soon 20 "and three Sentinels" quorum
