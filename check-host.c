@@ -74,6 +74,10 @@ static void check_destroy(struct report *report)
 			   "so that clients wait for their own timeouts");
 		report_remedy(report, "a kernel with CONFIG_INET_DIAG_DESTROY=y; or tcp-keepalive "
 				      "and timeouts in the clients");
+	} else if (err == -ELIBACC) {
+		report_add(report, LEVEL_WARNING, "connections",
+			   "of a VIP that leaves cannot be ended: libmnl cannot be loaded");
+		report_remedy(report, "install it (libmnl0 in Debian)");
 	} else {
 		report_add(report, LEVEL_WARNING, "connections",
 			   "ending them could not be tried: %s", strerror(-err));

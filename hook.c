@@ -263,7 +263,7 @@ static pid_t start(const char *path, const char *event, char *const environment[
 /* Those that its own children have left behind are ours now: PR_SET_CHILD_SUBREAPER. */
 static void kill_all(pid_t hook, bool running)
 {
-	char path[64], text[CHILDREN_BYTES];
+	char path[64], text[CHILDREN_BYTES], *last;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
 	for (unsigned round = 0; round < KILL_ROUNDS; round++) {
@@ -271,10 +271,13 @@ static void kill_all(pid_t hook, bool running)
 
 		if (running)
 			kill(-hook, SIGKILL);
-		if (file_read(path, text, sizeof(text)) > 0)
+		/* a number ends with a space; what a list that is too long ends in is another's */
+		if (file_read(path, text, sizeof(text)) > 0 && (last = strrchr(text, ' ')) != NULL) {
+			*last = '\0';
 			for (char *save, *word = strtok_r(text, " ", &save); word != NULL;
 			     word = strtok_r(NULL, " ", &save))
 				kill((pid_t)strtol(word, NULL, 10), SIGKILL);
+		}
 		while ((gone = waitpid(-1, NULL, WNOHANG)) > 0)
 			running = running && gone != hook;
 		if (gone < 0)

@@ -48,7 +48,7 @@ static int open_directory(int *out)
 /* Root's files in a directory of Sentinel's user are that user's as well. */
 static int open_file(int dir, const char *name, int *out)
 {
-	int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	struct stat st, at;
 
 	if (fd < 0)

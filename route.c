@@ -12,7 +12,10 @@
 #include <netlink/netlink.h>
 #include <string.h>
 
-enum { NEXTHOPS_MAX = 32 };
+enum {
+	NEXTHOPS_MAX = 32,
+	LOOPBACK_IFINDEX = 1,	/* <net/net_namespace.h> of the kernel */
+};
 
 /* Local routes --------------------------------------------------------- */
 
@@ -55,7 +58,6 @@ static bool read_u32(const struct nlattr *attribute, uint32_t *out)
 /* The local routes to an address, in whichever table. */
 struct search {
 	const struct address *address;
-	bool found;			/* on any link */
 	uint32_t table;			/* of the one on the address's link; 0: none */
 };
 
@@ -68,7 +70,6 @@ static int match_route(void *arg, struct nlmsghdr *message)
 	uint32_t oif;
 
 	if (message == NULL) {
-		s->found = false;
 		s->table = 0;
 		return 0;
 	}
@@ -80,8 +81,9 @@ static int match_route(void *arg, struct nlmsghdr *message)
 	    nla_len(tb[RTA_DST]) != (int)ip_bits(ip) / 8 ||
 	    memcmp(nla_data(tb[RTA_DST]), ip->bytes, ip_bits(ip) / 8) != 0)
 		return 0;
-	s->found = true;
-	if (read_u32(tb[RTA_OIF], &oif) && oif == s->address->ifindex &&
+	/* kernels before 4.17 have IPv6's on loopback */
+	if (read_u32(tb[RTA_OIF], &oif) &&
+	    (oif == s->address->ifindex || (ip->family == AF_INET6 && oif == LOOPBACK_IFINDEX)) &&
 	    !read_u32(tb[RTA_TABLE], &s->table))
 		s->table = fixed->rtm_table;
 	return 0;
@@ -135,7 +137,7 @@ int route_is_sealed(struct netlink *netlink, const struct address *address, bool
 	}
 	err = search_tables(netlink, &search);
 	if (err == 0)
-		*sealed = !search.found;
+		*sealed = search.table == 0;	/* the route of a copy elsewhere may go with that copy */
 	return err;
 }
 

@@ -35,7 +35,6 @@ struct sentinel {
 	redisReply **replies;
 	size_t asked, heard;
 	size_t bytes;
-	char last_byte;		/* heard; '\n' before the first */
 	unsigned array_digits;	/* 0: not in the head of an array */
 	bool authenticates;	/* the first answer is that to AUTH */
 	bool over;		/* all heard, or given up */
@@ -88,7 +87,6 @@ int sentinel_open(const struct master *master, const struct endpoint *at,
 		return -ENOMEM;
 	s->at = *at;
 	s->fd = -1;
-	s->last_byte = '\n';
 	s->reader = redisReaderCreate();
 	if (s->reader == NULL || authenticate(s, master) < 0) {
 		sentinel_close(&s);
@@ -227,13 +225,12 @@ static bool is_absurd(struct sentinel *s, const char *bytes, size_t size)
 	for (size_t i = 0; i < size; i++) {
 		bool digit = bytes[i] >= '0' && bytes[i] <= '9';
 
-		if (bytes[i] == '*' && s->last_byte == '\n')
+		if (bytes[i] == '*')	/* anywhere: hiredis does not look at what ends a string */
 			s->array_digits = 1;
 		else if (s->array_digits > 0)
 			s->array_digits = digit ? s->array_digits + 1 : 0;
 		if (s->array_digits > 1 + ARRAY_DIGITS_MAX)
 			return true;
-		s->last_byte = bytes[i];
 	}
 	return false;
 }

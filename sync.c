@@ -28,6 +28,7 @@ struct shared {
 	const struct facts *known;	/* all addresses at the beginning, or NULL */
 	struct standings standings;	/* VIPs that stand where they should */
 	int packet;			/* a packet socket, once one has been opened; else -1 */
+	double resolve_ms;		/* until when names are resolved, of all masters together */
 };
 
 /* What came out for one master. */
@@ -166,7 +167,7 @@ static void settle(struct matter *m, const struct config *config, const struct c
 	run_measure(&run, asked_ms, "ask");
 	share_packet(&run, &m->shared->packet);
 	run.known = m->shared->known;
-	err = run_decide(&run, council, COUNCIL_MS);
+	err = run_decide(&run, council, clock_left(m->shared->resolve_ms));
 	m->known = run.verified;
 	m->isolated = false;
 	if (!run.verified) {
@@ -306,8 +307,11 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 	for (size_t i = 0; i < count; i++)
 		matters[i] = (struct matter){ .master = masters[i], .verdict = VERDICT_TRANSIENT,
 					      .shared = &shared };
+	shared.resolve_ms = clock_ms() + COUNCIL_MS;
 	settle_all(matters, count, &shared, config, councils, begun, options);
-	refresh_send(&shared.standings);
+	/* what was heard so long ago is no reason to speak: the next run hears anew */
+	if (clock_ms() < begun + 2 * COUNCIL_MS)
+		refresh_send(&shared.standings);
 	wait_for_majority(matters, count, config, options);
 	refresh_free(&shared.standings);
 	fd_close(&shared.packet);

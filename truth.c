@@ -11,7 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { RESOLVE_MIN_MS = 50 };
+enum {
+	RESOLVE_MIN_MS = 50,
+	NAMES_MS = 200,		/* beyond the deadline, for the names of all masters together */
+};
 
 int truth_of(const struct master *master, const struct endpoint *at, int timeout_ms,
 	     struct truth *truth, struct why *why)
@@ -198,6 +201,8 @@ static void resolve_votes(struct council *council, double deadline_ms)
 		int left = clock_left(deadline_ms);
 		struct ip ip;
 
+		if (clock_ms() >= deadline_ms)
+			return;
 		if (council->votes[i].answer.kind != ANSWER_MASTER || e->ip.family != AF_UNSPEC ||
 		    resolve_host(e->host, left < RESOLVE_MIN_MS ? RESOLVE_MIN_MS : left, &ip, 1) != 1)
 			continue;
@@ -223,6 +228,8 @@ int council_ask(const struct master *const masters[], size_t count, double deadl
 	err = ask_local(masters, count, now + (deadline_ms - now) / 2, councils);
 	if (err == 0)
 		err = ask_fellows(masters, count, deadline_ms, councils);
+	if (deadline_ms < clock_ms() + NAMES_MS)
+		deadline_ms = clock_ms() + NAMES_MS;
 	for (size_t i = 0; i < count; i++) {
 		if (err == 0)
 			resolve_votes(&councils[i], deadline_ms);

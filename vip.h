@@ -662,7 +662,7 @@ void facts_drain(int fd);
  * leaves.  Adding the address anew puts the route back.  It is 0 where there is none.
  */
 int route_seal(struct netlink *netlink, const struct address *address);
-/* Whether no table has a local route for the address, on any link. */
+/* Whether no table has a local route for the address on its link. */
 int route_is_sealed(struct netlink *netlink, const struct address *address, bool *sealed);
 /* Marks the links that carry an IPv4 default route, whatever the table. */
 int route_find_defaults(struct netlink *netlink, struct link *links, size_t count);

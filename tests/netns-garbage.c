@@ -199,6 +199,8 @@ static void promises_that_are_absurd(void **state)
 		"$99999999999999999999\r\n",
 		"*2\r\n*1000000000\r\n",
 		"*2\r\n$1\r\nx\r\n*1000000000\r\n",
+		/* what stands where a string's end should be is looked at by nobody */
+		"*2\r\n$1\r\nxYY*300000000\r\n",
 	};
 
 	(void)state;

@@ -227,6 +227,26 @@ static void release_of_every_copy(void **state)
 	expect_unchanged(before);
 }
 
+static bool has_local_route(const char *vip)
+{
+	return lab_sh(us, NULL, "ip route show table local type local dev eth0 | grep -q '^local %s '",
+		      vip) == 0;
+}
+
+/* A release that was killed has left it, and there is a second copy that has its route still. */
+static void claim_of_a_copy_without_its_route(void **state)
+{
+	(void)state;
+	lab_host_link(us, "eth1", "10.1.0.1/24", NULL);
+	lab_must(us, "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP4 "/32 dev eth1 && "
+		     "ip route del local " VIP4 " dev eth0 table local");
+	assert_false(has_local_route(VIP4));
+	sentinel(OUR4);
+	expect(0, "claimed " VIP4 " on eth0");
+	assert_int_equal(lab_addr_copies(us, VIP4), 1);
+	assert_true(has_local_route(VIP4));
+}
+
 /* A VIP on loopback belongs to somebody's load balancer. */
 static void release_spares_loopback(void **state)
 {
@@ -322,6 +342,7 @@ int netns_state_tests(void)
 		netns_test(release_when_not_here),
 		netns_test(release_of_another_prefix),
 		netns_test(release_of_every_copy),
+		netns_test(claim_of_a_copy_without_its_route),
 		netns_test(release_spares_loopback),
 		netns_test(release_of_a_pointopoint_address),
 		netns_test(release_on_an_interface_that_is_down),

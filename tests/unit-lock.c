@@ -211,6 +211,39 @@ static void nobody_waits_beyond_the_deadline(void **state)
 	end(child, SIGKILL);
 }
 
+/* open(2) waits for whoever has a lease on the file, /proc/sys/fs/lease-break-time seconds. */
+static void a_lease_holds_nobody_up(void **state)
+{
+	double begun;
+	struct lock lock;
+	char path[300], c;
+	int told[2];
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(take("m", 80, &lock), 0);
+	lock_drop(&lock);
+	lock_file(path);
+	assert_int_equal(pipe(told), 0);
+	child = fork();
+	if (child == 0) {
+		int fd = open(path, O_RDWR);
+
+		signal(SIGIO, SIG_IGN);
+		if (fd < 0 || fcntl(fd, F_SETLEASE, F_WRLCK) < 0 || write(told[1], "x", 1) != 1)
+			_exit(1);
+		pause();
+	}
+	close(told[1]);
+	assert_int_equal(read(told[0], &c, 1), 1);
+	close(told[0]);
+	begun = clock_ms();
+	assert_int_equal(take("m", 80, &lock), -EAGAIN);
+	assert_true(clock_ms() - begun < 500);
+	lock_drop(&lock);
+	end(child, SIGKILL);
+}
+
 /* Who did not get it can still read and raise the number, and does not free it for others. */
 static void without_the_lock_there_is_the_number(void **state)
 {
@@ -492,6 +525,7 @@ int unit_lock_tests(void)
 		test(a_number_that_cannot_be_kept_is_none),
 		test(the_second_waits_for_the_first),
 		test(nobody_waits_beyond_the_deadline),
+		test(a_lease_holds_nobody_up),
 		test(without_the_lock_there_is_the_number),
 		test(another_master_does_not_wait),
 		test(another_network_namespace_does_not_wait),
