@@ -193,6 +193,10 @@ void serve_refuse(int fd, const struct why *why)
 {
 	struct relay_packet packet;
 
+	/* what is left unread at the end would reset the connection, and the answer with it: unix(7) */
+	shutdown(fd, SHUT_RD);
+	while (relay_receive(fd, &packet) > 0)
+		;
 	relay_head(RELAY_ERR, 0, &packet.head);
 	packet.size = (size_t)snprintf(packet.text, sizeof(packet.text),
 				       "sentinel-vip: refused: %s\n", why->text);

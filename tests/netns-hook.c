@@ -238,7 +238,9 @@ static void has_clean_signals(void **state)
 	sentinel(OUR4);
 	signal(SIGHUP, SIG_DFL);
 	assert_non_null(end_of("after-claim", 5000));
-	assert_non_null(lab_log_wait(us, "says: SigIgn:\\x090000000000000000", 100));
+	/* but for 32 and 33, which posix_spawn(3), make's for one, leaves ignored, and glibc to itself */
+	assert_true(lab_log_wait(us, "says: SigIgn:\\x090000000000000000", 100) ||
+		    lab_log_wait(us, "says: SigIgn:\\x090000000180000000", 100));
 	assert_non_null(lab_log_wait(us, "says: SigBlk:\\x090000000000000000", 100));
 }
 
