@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { LINES = 128, LINE = 160, CHANGES = 256, VIPS = 8 };
+enum { LINES = 128, LINE = 256, CHANGES = 256, VIPS = 8 };
 
 static struct lab_host *host;
 static int asking = -1;
