@@ -202,7 +202,7 @@ static enum word ask_the_sentinels(struct announcer *a)
 	CLEANUP(facts_free) struct facts facts = { 0 };
 	struct council council;
 	struct endpoint at;
-	struct truth truth;
+	struct truth truth = { 0 };
 	struct why why;
 	bool decided;
 

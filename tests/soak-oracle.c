@@ -170,7 +170,7 @@ static void judge_addresses(FILE *out, const int masters[], bool judged[])
 			complain(out, "%s has lost an address of its own", end_name(i));
 		for (int v = 0; v < w.vips; v++) {
 			int have = copies(r.out, w.vip[v].address);
-			bool is = masters[w.vip[v].master] == i;
+			int is = masters[w.vip[v].master] == i ? 1 : 0;
 
 			/* without a Sentinel it stays as it was, and a fenced one lets go */
 			if (excused(i) && have <= 1 && !(w.fence && !is && have))
