@@ -86,6 +86,18 @@ static void tell(struct line *done, const struct plan *plan)
 	}
 }
 
+void apply_prepare(struct netlink *netlink, struct plan *plan)
+{
+	for (size_t i = 0; i < plan->step_count; i++) {
+		struct step *step = &plan->steps[i];
+
+		/* what fails is tried again, and said, when its turn comes */
+		if (step->kind == STEP_ADD && step->request == NULL &&
+		    vip_prepare(netlink, step->vip, step->link->ifindex, &step->request) < 0)
+			return;
+	}
+}
+
 static int carry_out(struct netlink *netlink, int packet, const struct step *step,
 		     struct outcome *outcome, struct why *why)
 {
@@ -94,7 +106,8 @@ static int carry_out(struct netlink *netlink, int packet, const struct step *ste
 
 	switch (step->kind) {
 	case STEP_ADD:
-		err = vip_add(netlink, step->vip, step->link->ifindex);
+		err = step->request != NULL ? vip_add_prepared(netlink, step->request) :
+			vip_add(netlink, step->vip, step->link->ifindex);
 		return err < 0 ? explain(err, step, why) : 0;
 	case STEP_DELETE:
 		err = vip_delete(netlink, step->address);

@@ -75,6 +75,7 @@ static int weigh(struct run *run, const struct event *event, const struct answer
 		run->verified = true;
 		if (endpoint_equal(&answer->master, &event->to))
 			return truth_of(run->master, &event->to, RESOLVE_MS, &run->truth, &run->why);
+		run->ready = false;
 		line_add(&run->note, "arguments are stale: they say %s, Sentinel says %s",
 			 endpoint_text(&event->to, ours), endpoint_text(&answer->master, theirs));
 		return truth_of(run->master, &answer->master, RESOLVE_MS, &run->truth, &run->why);
@@ -132,12 +133,17 @@ static void hear_answer(struct run *run, const struct event *event, size_t index
 }
 
 /*
- * While Sentinel answers: what a claim will need if it agrees with the arguments.  What fails is
- * found out by whoever needs it.
+ * While Sentinel answers: all that can be done without a change, for the case that it agrees with
+ * the arguments.  What fails is found out, and said, by whoever needs it.
  */
-static void make_ready(struct run *run)
+static void make_ready(struct run *run, const struct event *event)
 {
-	if (run->packet < 0 && plan_is_here(&run->truth, &run->facts))
+	if (truth_of(run->master, &event->to, 0, &run->truth, &run->why) < 0 || run_make_plan(run) < 0)
+		return;
+	run->ready = true;
+	run->planned = false;	/* not yet: it is nothing to be told of */
+	apply_prepare(run->netlink, &run->plan);
+	if (run->packet < 0 && run->plan.decision == PLAN_CLAIM)
 		(void)arp_open(&run->packet);
 }
 
@@ -150,12 +156,13 @@ static int find_truth(struct run *run, const struct event *event, bool dry_run)
 
 	/* meanwhile the kernel, as if the arguments were right */
 	if (err == 0 && event->to.ip.family != AF_UNSPEC) {
+		run->truth.where = TRUTH_LOOK;
 		run->truth.ips[0] = event->to.ip;
 		run->truth.ip_count = 1;
 		err = run_gather(run);
 	}
-	if (err == 0 && run->sentinel != NULL && !dry_run)
-		make_ready(run);
+	if (err == 0 && run->sentinel != NULL && !dry_run && event->to.ip.family != AF_UNSPEC)
+		make_ready(run, event);
 	/* even when the kernel failed: whether a replay is safe depends on it */
 	if (run->sentinel != NULL) {
 		hear_answer(run, event, index, deadline, &answer);
@@ -169,14 +176,18 @@ static int find_truth(struct run *run, const struct event *event, bool dry_run)
 
 static int follow(struct run *run, const struct event *event, bool dry_run)
 {
-	int err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event, dry_run);
+	int err;
 
+	run->ready = false;
+	err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event, dry_run);
 	/* the facts hold when they were gathered for that very address */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
 			 !ip_equal(&run->truth.ips[0], &event->to.ip)))
 		err = run_gather(run);
-	if (err == 0)
+	if (err == 0 && !run->ready)
 		err = run_make_plan(run);
+	else if (err == 0)
+		run->planned = true;
 	return err == 0 ? run_finish(run, dry_run) : err;
 }
 

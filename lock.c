@@ -69,6 +69,20 @@ static int open_file(int dir, const char *name, int *out)
 	return 0;
 }
 
+uint64_t socket_namespace(int fd)
+{
+	uint64_t cookie = 0;
+#ifdef SO_NETNS_COOKIE
+	socklen_t size = sizeof(cookie);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0)
+		cookie = 0;
+#else
+	(void)fd;
+#endif
+	return cookie;
+}
+
 /* Where a sandbox hides /proc the kernel gives the same file to who has CAP_NET_ADMIN. */
 static int ask_for_namespace(struct stat *net)
 {
@@ -79,7 +93,7 @@ static int ask_for_namespace(struct stat *net)
 }
 
 /*
- * The number that netlink_namespace() gives, asked for once more; before Linux 5.14 that of the file.
+ * The number that socket_namespace() gives, asked for once more; before Linux 5.14 that of the file.
  * Who cannot learn it for want of memory has no lock, since another name would be another lock.
  */
 static int find_namespace(uint64_t *number)

@@ -153,17 +153,7 @@ void netlink_close(struct netlink **netlink)
 
 uint64_t netlink_namespace(const struct netlink *netlink)
 {
-	uint64_t cookie = 0;
-#ifdef SO_NETNS_COOKIE
-	socklen_t size = sizeof(cookie);
-
-	if (netlink == NULL || getsockopt(nl_socket_get_fd(netlink->sk), SOL_SOCKET, SO_NETNS_COOKIE,
-					  &cookie, &size) < 0)
-		cookie = 0;
-#else
-	(void)netlink;
-#endif
-	return cookie;
+	return netlink == NULL ? 0 : socket_namespace(nl_socket_get_fd(netlink->sk));
 }
 
 /* rtnetlink.h: each object has NEW, DEL, GET, SET in this order. */

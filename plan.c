@@ -309,6 +309,8 @@ int plan_make(const struct config *config, const struct master *master,
 
 void plan_free(struct plan *plan)
 {
+	for (size_t i = 0; i < plan->step_count; i++)
+		netlink_free_message(&plan->steps[i].request);
 	free(plan->steps);
 	plan->steps = NULL;
 	plan->step_count = 0;

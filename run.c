@@ -72,13 +72,15 @@ static int open_packet(struct run *run)
 /* Without a lock to be had a failover goes on: a VIP that does not move is worse. */
 int run_lock(struct run *run, int wait_ms, bool failover)
 {
+	uint64_t namespace = run->sentinel != NULL ? sentinel_namespace(run->sentinel) : 0;
 	int err;
 
 	/* for the namespace's number alone: whoever changes anything finds out what fails here */
-	if (run->netlink == NULL)
+	if (namespace == 0 && run->netlink == NULL)
 		(void)netlink_open(run->outcome.begun_ms + DEADLINE_MS, &run->netlink);
-	err = lock_take(run->master->name, netlink_namespace(run->netlink), clock_ms() + wait_ms,
-			&run->lock);
+	if (namespace == 0)
+		namespace = netlink_namespace(run->netlink);
+	err = lock_take(run->master->name, namespace, clock_ms() + wait_ms, &run->lock);
 	outcome_step(&run->outcome, "lock");
 	if (err == -ETIMEDOUT && failover) {
 		line_add(&run->outcome.warning, "; another run kept the lock for %d ms: gone on without",
@@ -114,6 +116,7 @@ int run_make_plan(struct run *run)
 	int err;
 
 	run_hook(run);	/* for a try that was overtaken when it had moved something already */
+	run->applied = false;
 	plan_free(&run->plan);
 	err = plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
 	run->planned = err == 0;

@@ -23,6 +23,7 @@ enum {
 	ANSWER_BYTES_MAX = 4 << 20,	/* a hundred masters with ten Sentinels are 600 kB */
 	ARRAY_DIGITS_MAX = 5,		/* no array of ours has 100,000 elements */
 	RESOLVE_MS = 300,
+	READ_BYTES = 3072,	/* at once; each page of a stack that is touched first costs a fault */
 	OTHERS_MAX = 1000,	/* Sentinels or replicas of one master */
 };
 
@@ -207,6 +208,11 @@ void sentinel_reach(struct sentinel *sentinel)
 		sentinel_send(sentinel);
 }
 
+uint64_t sentinel_namespace(const struct sentinel *sentinel)
+{
+	return socket_namespace(sentinel->fd);
+}
+
 void sentinel_send(struct sentinel *sentinel)
 {
 	if (sentinel->fd < 0 && !sentinel->over)
@@ -269,7 +275,7 @@ static void take_replies(struct sentinel *s)
 
 static void hear_on(struct sentinel *s)
 {
-	char bytes[16384];
+	char bytes[READ_BYTES];
 	ssize_t n;
 
 	while (!s->over) {

@@ -152,11 +152,11 @@ static int has_subnet(struct netlink *netlink, const struct vip *vip, unsigned i
 	return err;
 }
 
-int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
+int vip_prepare(struct netlink *netlink, const struct vip *vip, unsigned ifindex,
+		struct nl_msg **request)
 {
 	struct address a = { .ip = vip->ip, .prefixlen = vip->prefixlen, .ifindex = ifindex };
 	CLEANUP(put_address) struct rtnl_addr *addr = NULL;
-	CLEANUP(netlink_free_message) struct nl_msg *msg = NULL;
 	int err;
 
 	/*
@@ -177,10 +177,22 @@ int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
 		rtnl_addr_set_valid_lifetime(addr, UINT32_MAX);	/* for ever */
 		rtnl_addr_set_preferred_lifetime(addr, 0);
 	}
-	if (rtnl_addr_build_add_request(addr, NLM_F_EXCL, &msg) < 0)
-		return -ENOMEM;
-	err = netlink_ask(netlink, msg, NULL, NULL);
+	return rtnl_addr_build_add_request(addr, NLM_F_EXCL, request) < 0 ? -ENOMEM : 0;
+}
+
+int vip_add_prepared(struct netlink *netlink, struct nl_msg *request)
+{
+	int err = netlink_ask(netlink, request, NULL, NULL);
+
 	return err == -EEXIST ? 0 : err;
+}
+
+int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
+{
+	CLEANUP(netlink_free_message) struct nl_msg *request = NULL;
+	int err = vip_prepare(netlink, vip, ifindex, &request);
+
+	return err < 0 ? err : vip_add_prepared(netlink, request);
 }
 
 /* Deleting a primary --------------------------------------------------- */

@@ -379,10 +379,12 @@ struct lock {
 	bool held;
 };
 
+/* The kernel's own number of a socket's network namespace (Linux 5.14); 0 when it does not say. */
+uint64_t socket_namespace(int fd);
 /*
  * Waits until the deadline (clock_ms) at the longest.  -ETIMEDOUT when another
  * run kept it: then the file is open all the same, for its number.  Another -errno
- * when the directory or the file cannot be had.  `namespace` is netlink_namespace()'s
+ * when the directory or the file cannot be had.  `namespace` is socket_namespace()'s
  * number, the same for all who are to meet; 0: this file looks at /proc, which takes longer.
  */
 int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct lock *lock);
@@ -531,6 +533,8 @@ int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, con
  * where a host name has to be resolved for it.
  */
 void sentinel_reach(struct sentinel *sentinel);
+/* socket_namespace() of its socket; 0 as well before there is one. */
+uint64_t sentinel_namespace(const struct sentinel *sentinel);
 /* Connects and sends what can be sent without waiting, so that other work goes on. */
 void sentinel_send(struct sentinel *sentinel);
 /* Sends and hears all of them, until all are through or the deadline has come. */
@@ -561,7 +565,7 @@ struct nlmsghdr;
  */
 int netlink_open(double deadline_ms, struct netlink **netlink);
 void netlink_close(struct netlink **netlink);
-/* The kernel's own number of the network namespace (Linux 5.14); 0 when it does not say. */
+/* socket_namespace() of its socket. */
 uint64_t netlink_namespace(const struct netlink *netlink);
 
 /* Looks at one message of an answer; NULL when the answer begins (again). */
@@ -638,6 +642,10 @@ int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link
  * stands there already.  -ENODEV, -EPERM, ...
  */
 int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex);
+/* Its two halves: the request, to be freed by netlink_free_message(), and the change. */
+int vip_prepare(struct netlink *netlink, const struct vip *vip, unsigned ifindex,
+		struct nl_msg **request);
+int vip_add_prepared(struct netlink *netlink, struct nl_msg *request);
 
 /*
  * Deletes exactly this address.  IPv4 addresses that the kernel would take
@@ -916,6 +924,7 @@ struct step {
 	const struct vip *vip;
 	const struct link *link;
 	const struct address *address;	/* STEP_DELETE */
+	struct nl_msg *request;	/* STEP_ADD: from apply_prepare(), or NULL */
 	bool done;		/* set by apply_plan() */
 };
 
@@ -968,6 +977,8 @@ double outcome_lap(struct outcome *outcome);
 /* Names what the lap that ends here was spent on. */
 void outcome_step(struct outcome *outcome, const char *name);
 
+/* Makes what apply_plan() will need, as far as that changes nothing; it works without as well. */
+void apply_prepare(struct netlink *netlink, struct plan *plan);
 /*
  * Carries the plan out, then reads back that the kernel agrees.  `packet` is
  * arp_open()'s, or -1 when nothing is to be announced.  An announcement that
@@ -1122,6 +1133,7 @@ struct run {
 	uint64_t asked_at;	/* the lock's number before Sentinel was asked; UINT64_MAX: not */
 	int packet;
 	bool verified;		/* a Sentinel has said who is master */
+	bool ready;		/* the plan was made from the arguments, before Sentinel answered */
 	bool planned;		/* there is a plan, so it is known whether this is the master's */
 	bool applied;		/* the kernel may have been changed */
 	struct line note;	/* what came between the arguments and the truth */

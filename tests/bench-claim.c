@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The claim: time from exec to the first announcement, and to exit.  sentinel-vip takes part as it
- * follows its arguments alone (verify = no) and as it asks Sentinel first, which is its default, and
- * both once more linked the other way.  What the loader alone costs is told by the floor that is
+ * follows its arguments alone (verify = no) and as it asks Sentinel first, which is its default, over
+ * TCP and over a unix socket, and the first two once more linked the other way.  What the loader alone costs is told by the floor that is
  * linked as each of them.
  */
 #include "bench.h"
@@ -13,7 +13,7 @@
 #define WARM_UP_ROUNDS 5
 #define FRAME_WAIT_MS 2000	/* nothing by then is a failure, not a slow turn */
 
-enum { FLOOR, SAME, OURS, ASKING, OTHER_FLOOR, OTHER, OTHER_ASKING, SCRIPT, CONTENDERS };
+enum { FLOOR, SAME, OURS, ASKING, ASKING_UNIX, OTHER_FLOOR, OTHER, OTHER_ASKING, SCRIPT, CONTENDERS };
 
 #define FLOORS_ARGUMENTS "bench-floor", wire.ifindex, wire.mac, VIP
 #define SENTINELS_ARGUMENTS "mymaster", "leader", "start", THERE, "6379", HERE, "6379"
@@ -39,6 +39,12 @@ static struct contender contenders[CONTENDERS] = {
 		.name = "sentinel-vip, asking Sentinel",
 		.program = OURS_PROGRAM,
 		.config = "claim-asking.conf",
+		.argv = { "sentinel-vip", SENTINELS_ARGUMENTS },
+	},
+	[ASKING_UNIX] = {
+		.name = "sentinel-vip, on its unix socket",
+		.program = OURS_PROGRAM,
+		.config = "claim-unix.conf",
 		.argv = { "sentinel-vip", SENTINELS_ARGUMENTS },
 	},
 	[OTHER_FLOOR] = {
@@ -72,6 +78,7 @@ static struct contender contenders[CONTENDERS] = {
 static const struct target targets[] = {
 	{ "first frame: verify = no / floor, at most 1.8", true, 1.8, OURS, FLOOR, FRAME },
 	{ "first frame: asking Sentinel / floor, at most 2.0", true, 2.0, ASKING, FLOOR, FRAME },
+	{ "first frame: on its unix socket / floor, at most 2.0", true, 2.0, ASKING_UNIX, FLOOR, FRAME },
 	{ "first frame: script / verify = no, at least 3", false, 3, SCRIPT, OURS, FRAME },
 	{ "first frame: script / asking Sentinel, at least 3", false, 3, SCRIPT, ASKING, FRAME },
 	{ "exit: script / asking Sentinel, at least 50", false, 50, SCRIPT, ASKING, EXIT },

@@ -73,7 +73,7 @@ static void redis_start(struct lab_host *h)
 static void sentinel_start(struct lab_host *h)
 {
 	lab_file(h, "sentinel/sentinel.conf", 0644, 0,
-		 "port 26379\nbind 127.0.0.1\ndir /run/sentinel\nsentinel announce-ip " HERE "\n"
+		 "port 26379\nbind 127.0.0.1\nunixsocket /run/sentinel/socket\ndir /run/sentinel\nsentinel announce-ip " HERE "\n"
 		 "sentinel monitor mymaster " HERE " %d 1\n"
 		 "sentinel down-after-milliseconds mymaster 600000\n"
 		 "sentinel monitor moved " THERE " %d 1\n"
@@ -106,11 +106,13 @@ static void servers_start(void)
 
 static void configs_write(void)
 {
-	static const char vip[] = "vip = " VIP "\ninterface = eth0\nsentinel = 127.0.0.1:26379\n";
+	static const char vip[] = "vip = " VIP "\ninterface = eth0\n";
 
 	lab_file(wire.host, "claim.conf", 0600, 0, "[mymaster]\n%sverify = no\n", vip);
-	lab_file(wire.host, "claim-asking.conf", 0600, 0, "[mymaster]\n%s", vip);
-	lab_file(wire.host, "release.conf", 0600, 0, "[moved]\n%s", vip);
+	lab_file(wire.host, "claim-asking.conf", 0600, 0, "[mymaster]\n%ssentinel = 127.0.0.1:26379\n", vip);
+	lab_file(wire.host, "claim-unix.conf", 0600, 0,
+		 "[mymaster]\n%ssentinel = unix:/run/sentinel/socket\n", vip);
+	lab_file(wire.host, "release.conf", 0600, 0, "[moved]\n%ssentinel = 127.0.0.1:26379\n", vip);
 }
 
 void wire_make(void)
