@@ -122,7 +122,7 @@ static void nothing_to_repeat_is_no_child(void **state)
 	assert_int_equal(fault_calls(FAULT_FORK), 0);
 }
 
-/* The only child, once it has said so by its name; 0 when there is none. */
+/* Our only child, once it has said so by its name; 0 when there is none. */
 static pid_t announcer(void)
 {
 	DIR *d = opendir("/proc");
@@ -130,15 +130,18 @@ static pid_t announcer(void)
 	struct dirent *e;
 
 	while (d != NULL && (e = readdir(d)) != NULL) {
-		char path[300], line[300] = "";
+		char path[300], name[32];
+		int pid, parent;
 		FILE *f;
 
-		snprintf(path, sizeof(path), "/proc/%s/comm", e->d_name);
+		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
 		f = atoi(e->d_name) > 0 ? fopen(path, "r") : NULL;
 		if (f == NULL)
 			continue;
-		if (fgets(line, sizeof(line), f) != NULL && strcmp(line, "vip-announce\n") == 0)
-			found = atoi(e->d_name);
+		/* others may be at work on this machine */
+		if (fscanf(f, "%d (%31[^)]) %*c %d", &pid, name, &parent) == 3 && parent == getpid() &&
+		    strcmp(name, "vip-announce") == 0)
+			found = pid;
 		fclose(f);
 	}
 	if (d != NULL)
