@@ -13,13 +13,14 @@ static void check_listens(const struct state *state, const struct endpoint *serv
 {
 	const struct master *master = state->run.master;
 	char at[ENDPOINT_TEXT_SIZE], ip[IP_TEXT_SIZE];
-	bool listens = false;
+	enum listening listening;
 	int err;
 
 	endpoint_text(server, at);
 	for (size_t i = 0; i < master->vip_count; i++) {
-		err = tcp_listens(&master->vips[i].ip, server->port, clock_ms() + LISTENS_MS,
-				  &listens);
+		err = survey_listening(&master->vips[i].ip, &server->ip,
+				       server->ip.family != AF_UNSPEC, server->port,
+				       clock_ms() + LISTENS_MS, &listening);
 		if (err < 0) {
 			report_add(report, LEVEL_WARNING, "Redis",
 				   "who listens on port %u is not known: %s", server->port,
@@ -27,20 +28,16 @@ static void check_listens(const struct state *state, const struct endpoint *serv
 			report_remedy(report, "modprobe tcp_diag, or run this check as root");
 			return;
 		}
-		if (listens)
+		if (listening == LISTENING_THERE)
 			continue;
-		if (server->ip.family != AF_UNSPEC && (tcp_listens(&server->ip, server->port,
-		    clock_ms() + LISTENS_MS, &listens) < 0 || !listens)) {
+		if (listening == LISTENING_NOWHERE)
 			report_add(report, LEVEL_WARNING, "Redis",
-				   "does not run here, though Sentinel knows one at %s",
-				   at);
-			report_remedy(report, "systemctl start redis-server");
-			return;
-		}
-		report_add(report, LEVEL_ERROR, "Redis",
-			   "at %s does not listen on the VIP %s", at,
-			   ip_text(&master->vips[i].ip, ip));
-		report_remedy(report, "in redis.conf: bind * -::*; then restart it");
+				   "does not run here, though Sentinel knows one at %s", at);
+		else
+			report_add(report, LEVEL_ERROR, "Redis",
+				   "at %s does not listen on the VIP %s", at,
+				   ip_text(&master->vips[i].ip, ip));
+		report_remedy(report, "%s", survey_listening_remedy(listening));
 		return;
 	}
 	report_add(report, LEVEL_OK, "Redis", "at %s listens on the VIP", at);

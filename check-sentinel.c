@@ -235,7 +235,7 @@ static void check_vips(const struct talk *talk, bool serves)
 	}
 	if (serves && state->claim_error < 0 && !state->here)
 		report_why(report, LEVEL_ERROR, "interface", &state->claim_why);
-	status_judge(talk->survey, state, &j);
+	status_judge(talk->survey, state, false, &j);
 	for (size_t i = 0; i < j.problem_count; i++) {
 		report_add(report, LEVEL_ERROR, "VIP", "%s", j.problems[i].text);
 		report_remedy(report, "%s", j.remedy.text);

@@ -191,6 +191,10 @@ static void put_vip(const struct survey *survey, const struct state *state,
 	member_text(&first, "not_asked", s->question.asked ? NULL : s->link == NULL ?
 		    "no interface of this host is meant for it" : s->question.why.text);
 	member_number(&first, "connections", survey->connections_error == 0, s->connections);
+	if (s->listening == LISTENING_UNKNOWN)
+		member_text(&first, "listens", NULL);
+	else
+		member_bool(&first, "listens", s->listening == LISTENING_THERE);
 	putchar('}');
 }
 

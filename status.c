@@ -128,6 +128,19 @@ static void judge_sighting(const struct survey *survey, const struct state *stat
 		   state->run.master->name);
 }
 
+static void judge_listening(const struct state *state, const struct sighting *s,
+			    struct judgement *j)
+{
+	char vip[IP_TEXT_SIZE];
+
+	if (s->listening != LISTENING_ELSEWHERE && s->listening != LISTENING_NOWHERE)
+		return;
+	why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+		"this host is the master, but nobody listens on %s port %u",
+		ip_text(&s->vip->ip, vip), (unsigned)state->run.truth.master.port);
+	set_remedy(j, "%s", survey_listening_remedy(s->listening));
+}
+
 static void summarize(const struct state *state, struct judgement *j)
 {
 	const struct master *m = state->run.master;
@@ -147,7 +160,7 @@ static void summarize(const struct state *state, struct judgement *j)
 			"the master is %s, another host; %s: not here", master, it);
 }
 
-void status_judge(const struct survey *survey, const struct state *state,
+void status_judge(const struct survey *survey, const struct state *state, bool listening,
 		  struct judgement *judgement)
 {
 	struct judgement *j = judgement;
@@ -164,6 +177,8 @@ void status_judge(const struct survey *survey, const struct state *state,
 			judge_step(state, &state->run.plan.steps[i], j);
 		for (size_t i = 0; i < state->run.master->vip_count; i++)
 			judge_sighting(survey, state, &state->sightings[i], j);
+		for (size_t i = 0; listening && i < state->run.master->vip_count; i++)
+			judge_listening(state, &state->sightings[i], j);
 	}
 	summarize(state, j);
 }
@@ -258,6 +273,9 @@ static void print_vips(const struct survey *survey, const struct state *state)
 			if (survey->connections_error == 0 && (s->here || s->connections > 0))
 				line_add(&line, ", %zu connection%s", s->connections,
 					 s->connections == 1 ? "" : "s");
+			if (s->listening == LISTENING_ELSEWHERE || s->listening == LISTENING_NOWHERE)
+				line_add(&line, ", nobody listens on port %u",
+					 (unsigned)state->run.truth.master.port);
 			paint_row(INDENT, LABEL_WIDTH, "VIP", line.text);
 		}
 }
@@ -317,7 +335,7 @@ enum verdict status_masters(const struct config *config, const struct master *co
 		return VERDICT_PERMANENT;
 	}
 	for (size_t i = 0; i < count; i++) {
-		status_judge(&survey, &survey.states[i], &judgements[i]);
+		status_judge(&survey, &survey.states[i], true, &judgements[i]);
 		if (judgements[i].verdict > verdict)
 			verdict = judgements[i].verdict;
 	}

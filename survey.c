@@ -15,6 +15,7 @@ enum {
 	COUNCIL_MS = 1000,	/* for all Sentinels */
 	RESOLVE_MS = 500,	/* for the names of all masters together */
 	COUNT_MS = 300,		/* for the kernel's list of connections */
+	LISTEN_MS = 300,	/* for all its lists of listeners */
 };
 
 /* One master ----------------------------------------------------------- */
@@ -226,6 +227,49 @@ static int count_connections(struct survey *survey)
 	return 0;
 }
 
+/* Listeners ------------------------------------------------------------ */
+
+int survey_listening(const struct ip *vip, const struct ip own[], size_t own_count, uint16_t port,
+		     double deadline_ms, enum listening *listening)
+{
+	bool there, anywhere = false;
+	int err = tcp_listens(vip, port, deadline_ms, &there);
+
+	for (size_t i = 0; err == 0 && !there && !anywhere && i < own_count; i++)
+		err = tcp_listens(&own[i], port, deadline_ms, &anywhere);
+	if (err == 0)
+		*listening = there ? LISTENING_THERE : anywhere || own_count == 0 ?
+			LISTENING_ELSEWHERE : LISTENING_NOWHERE;
+	return err;
+}
+
+const char *survey_listening_remedy(enum listening listening)
+{
+	return listening == LISTENING_NOWHERE ? "systemctl start redis-server (or valkey-server)" :
+		"in redis.conf: bind * -::*; then restart it";
+}
+
+/* Only where clients should be served now: a replica's host has no VIP to be reached at. */
+static void ask_listeners(struct survey *survey)
+{
+	double deadline = clock_ms() + LISTEN_MS;
+
+	for (size_t i = 0; i < survey->count; i++) {
+		const struct state *state = &survey->states[i];
+		const struct truth *truth = &state->run.truth;
+
+		if (!state->here || truth->master.port == 0)
+			continue;
+		for (size_t j = 0; j < state->run.master->vip_count; j++) {
+			struct sighting *s = &state->sightings[j];
+
+			if (s->here && survey_listening(&s->vip->ip, truth->ips, truth->ip_count,
+			    truth->master.port, deadline, &s->listening) < 0)
+				return;
+		}
+	}
+}
+
 /* All of them ---------------------------------------------------------- */
 
 static int ask_sentinels(struct survey *survey, const struct master *const masters[])
@@ -266,6 +310,8 @@ int survey_take(const struct config *config, const struct master *const masters[
 		err = ask_links(&s);
 	if (err == 0)
 		err = count_connections(&s);
+	if (err == 0)
+		ask_listeners(&s);
 	if (err < 0)
 		survey_free(&s);
 	else

@@ -1196,6 +1196,14 @@ enum verdict sync_masters(const struct config *config, const struct master *cons
 
 /* Floor 6: survey.c ---------------------------------------------------- */
 
+/* Who accepts connections at a VIP. */
+enum listening {
+	LISTENING_UNKNOWN,	/* it was not asked, or the kernel does not say */
+	LISTENING_THERE,
+	LISTENING_ELSEWHERE,	/* not there, but at the server's own address */
+	LISTENING_NOWHERE,
+};
+
 /* One VIP as it is found. */
 struct sighting {
 	const struct vip *vip;
@@ -1203,6 +1211,7 @@ struct sighting {
 	bool here;			/* stands here, on any link but loopback */
 	struct question question;	/* who else answers for it on `link` */
 	size_t connections;		/* TCP, of this host */
+	enum listening listening;	/* on the master's port, where the VIP stands on its host */
 };
 
 /* What there is to know of one master; facts and plan are those of the run. */
@@ -1245,6 +1254,14 @@ const struct ip *survey_host(const struct survey *survey, const uint8_t mac[ETH_
  */
 bool survey_is_intruder(const struct survey *survey, const struct state *state,
 			const struct sighting *sighting, size_t n);
+/*
+ * Whether the server of this host, whose own addresses these are, can be reached at the VIP; where
+ * none of them is known it is taken to run elsewhere.  -errno of tcp_listens().
+ */
+int survey_listening(const struct ip *vip, const struct ip own[], size_t own_count, uint16_t port,
+		     double deadline_ms, enum listening *listening);
+/* What to type when it cannot. */
+const char *survey_listening_remedy(enum listening listening);
 
 /* Floor 7: status.c, check.c ------------------------------------------- */
 
@@ -1266,8 +1283,8 @@ struct judgement {
 	struct why remedy;		/* what to type; may be empty */
 };
 
-/* Pure. */
-void status_judge(const struct survey *survey, const struct state *state,
+/* Pure.  Who listens at the VIPs is judged with `listening`; check says that by itself. */
+void status_judge(const struct survey *survey, const struct state *state, bool listening,
 		  struct judgement *judgement);
 /* "right", "wrong" or "unknown" */
 const char *status_word(enum verdict verdict);

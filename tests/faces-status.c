@@ -46,6 +46,8 @@ static void right_on_the_master(void **state)
 	expect_json(M "vips.0.answered_by", "[]");
 	expect_json(M "vips.1.address", VIP6);
 	expect_json(M "vips.1.connections", "0");
+	expect_json(M "vips.0.listens", "true");
+	expect_json(M "vips.1.listens", "true");
 	expect_json(M "sentinels.0.host", "127.0.0.1");
 	expect_json(M "sentinels.2.answer", "master");
 	expect_json(M "sentinels.2.master.host", "172.16.2.4");
@@ -65,6 +67,7 @@ static void right_on_a_replica(void **state)
 	expect_json("verdict", "right");
 	expect_json(M "this_host", "false");
 	expect_json(M "vips.0.here", "[]");
+	expect_json(M "vips.0.listens", "null");
 	expect_json(M "vips.0.answered_by.0.mac", faces_mac(A, "eth0"));
 	expect_json(M "vips.0.answered_by.0.host", "172.16.2.4");
 	expect_json(M "vips.0.answered_by.0.expected", "true");
@@ -221,6 +224,43 @@ static void connections_are_counted(void **state)
 	expect(0, VIP4 "    on eth0, nobody else answers, 1 connection\n", "0 connections");
 }
 
+/* Until they take a server for dead. */
+static void sentinels_wait(int ms)
+{
+	for (int node = A; node <= C; node++)
+		lab_must(faces_host(node), "redis-cli -p 26379 SENTINEL SET " CLUSTER_MASTER
+			 " down-after-milliseconds %d", ms);
+}
+
+/* The VIP is where it should be, and leads nowhere. */
+static void nobody_listens_there(void **state)
+{
+	(void)state;
+	lab_must(faces_host(A), "redis-cli CONFIG SET bind '127.0.0.1 172.16.2.4 fd00:16:2::4 " VIP6 "'");
+	on(A, "status");
+	expect(1, NAME "WRONG: this host is the master, but nobody listens on " VIP4 " port 6379\n",
+	       "remedy     in redis.conf: bind * -::*; then restart it\n",
+	       ", 0 connections, nobody listens on port 6379\n");
+	expect_not("also");
+	on(A, "status", "--json");
+	lab_must(faces_host(A), "redis-cli CONFIG SET bind '* -::*'");
+	expect(1, "");
+	expect_json("verdict", "wrong");
+	expect_json(M "problems.0", "this host is the master, but nobody listens on " VIP4 " port 6379");
+	expect_json(M "vips.0.listens", "false");
+	expect_json(M "vips.1.listens", "true");
+	/* down altogether, and the Sentinels have not noticed */
+	sentinels_wait(600000);
+	cluster_redis_kill(c, A);
+	on(A, "status");
+	cluster_redis_start(c, A);
+	cluster_settle(c);
+	sentinels_wait(2000);
+	expect(1, NAME "WRONG: this host is the master, but nobody listens on " VIP4 " port 6379\n",
+	       "also       this host is the master, but nobody listens on " VIP6 " port 6379\n",
+	       "remedy     systemctl start redis-server");
+}
+
 static void the_link_cannot_be_asked(void **state)
 {
 	(void)state;
@@ -292,6 +332,7 @@ int faces_status_tests(void)
 		faces_test(no_sentinel_answers),
 		faces_test(one_sentinel_is_silent),
 		faces_test(connections_are_counted),
+		faces_test(nobody_listens_there),
 		faces_test(the_link_cannot_be_asked),
 		faces_test(anybody_may_ask),
 		faces_test(colour_is_for_terminals),
