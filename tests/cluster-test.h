@@ -100,7 +100,7 @@ void expect_line(int node, int timeout_ms, const char *text);
 /* ---- cluster-test.c: things done ---- */
 
 /* The program on a node; remembered in r, the status is returned. */
-#define vip(n, ...) lab_vip(c->node[n].host, &r, __VA_ARGS__, NULL)
+#define vip(n, ...) lab_vip(c->node[n].host, &r, __VA_ARGS__, (const char *)NULL)
 
 /* Sentinel's call by hand: the master was `from` and is `to`. */
 int call(int node, int from, int to);

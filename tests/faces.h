@@ -35,7 +35,7 @@ int faces_settle(void **state);
 struct lab_host *faces_host(int node);
 
 /* Runs the program on a node and remembers it in r. */
-#define on(node, ...) lab_vip(faces_host(node), &r, __VA_ARGS__, NULL)
+#define on(node, ...) lab_vip(faces_host(node), &r, __VA_ARGS__, (const char *)NULL)
 
 /* The exit status of the last run, and each of these texts in its standard output. */
 #define expect(status, ...)                                                                        \

@@ -36,7 +36,7 @@ int netns_setup(void **state);
 int netns_teardown(void **state);
 
 /* Runs the program on `us` and remembers it in r. */
-#define vip(...) lab_vip(us, &r, __VA_ARGS__, NULL)
+#define vip(...) lab_vip(us, &r, __VA_ARGS__, (const char *)NULL)
 
 /* Sentinel's call for mymaster: it was OLD4 and is TO now, both on port 6379. */
 #define SENTINELS_CALL(to) "mymaster", "leader", "start", OLD4, "6379", to, "6379"
