@@ -94,7 +94,7 @@ MIXED = $(LATE:-lmnl=$(O)/mnl.o) -Wl,-Bstatic $(ARCHIVED) -Wl,-Bdynamic \
 	$(filter-out $(ARCHIVED) $(LATE),$(SHARED)) $(LATE:-lmnl=-ldl)
 LINKED_IN = $(if $(filter no,$(STATIC_LIBS)),,$(ARCHIVED))
 LIBS = $(if $(LINKED_IN),$(MIXED),$(SHARED))
-ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' $(FORTIFY) -I. \
+ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSBINDIR='"$(SBINDIR)"' -DDOCDIR='"$(DOCDIR)"' $(FORTIFY) -I. \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES)) $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(HARDENING) $(CFLAGS)
 ALL_LDFLAGS = $(HARDENING_LD) $(LDFLAGS)
@@ -116,8 +116,8 @@ $(O)/linked-with: FORCE
 	@echo '$(LIBS)' | cmp -s - $@ || echo '$(LIBS)' >$@
 $(O)/installed-in: FORCE
 	@mkdir -p $(@D)
-	@echo '$(SBINDIR)' | cmp -s - $@ || echo '$(SBINDIR)' >$@
-$(O)/reconfig.o: $(O)/installed-in
+	@echo '$(SBINDIR) $(DOCDIR)' | cmp -s - $@ || echo '$(SBINDIR) $(DOCDIR)' >$@
+$(O)/reconfig.o $(O)/check.o: $(O)/installed-in
 FORCE:
 
 $(O)/%.o: %.c vip.h Makefile

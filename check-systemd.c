@@ -22,7 +22,7 @@ enum {
 };
 
 static const char properties[] =
-	"--property=Id,LoadState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers,"
+	"--property=Id,LoadState,ActiveState,User,NoExecPaths,ExecPaths,NoNewPrivileges,PrivateUsers,"
 	"PrivateNetwork,RestrictAddressFamilies,CapabilityBoundingSet,AmbientCapabilities,ExecStart";
 
 /* Judging -------------------------------------------------------------- */
@@ -63,12 +63,32 @@ static bool has_word(const char *list, const char *word)
 	return false;
 }
 
+static bool has_failed(const struct unit *unit)
+{
+	char value[VALUE_BYTES];
+
+	return property(unit, "ActiveState=", value) && strcmp(value, "failed") == 0;
+}
+
+/* systemd refuses to start what has failed too often, until that is forgotten. */
+static const char *restart(const struct unit *unit, char text[2 * sizeof(unit->id) + 64])
+{
+	size_t n = 0;
+
+	if (has_failed(unit))
+		n = (size_t)sprintf(text, "systemctl reset-failed %s; ", unit->id);
+	sprintf(text + n, "systemctl restart %s", unit->id);
+	return text;
+}
+
 static void object(struct unit *unit, const char *setting, const char *what)
 {
+	char text[2 * sizeof(unit->id) + 64];
+
 	unit->errors++;
 	report_add(unit->report, LEVEL_ERROR, "sandbox", "%s: %s", unit->id, what);
-	report_remedy(unit->report, "systemctl edit %s: [Service] %s; then restart it", unit->id,
-		      setting);
+	report_remedy(unit->report, "systemctl edit %s: [Service] %s; then %s", unit->id, setting,
+		      restart(unit, text));
 }
 
 /* The longest of the paths that is the program's own or one above it; 0: none is. */
@@ -257,9 +277,10 @@ static bool find_configuration(const struct unit *unit, char path[VALUE_BYTES])
 }
 
 /* It does not start while it may not execute its client-reconfig-script. */
-static void judge_script(const struct unit *unit, const char *script)
+static void judge_script(struct unit *unit, const char *script)
 {
 	char no[VALUE_BYTES], yes[VALUE_BYTES], program[PATH_MAX];
+	char text[2 * sizeof(unit->id) + 64];
 
 	if (realpath(script, program) == NULL || access(program, X_OK) < 0) {
 		report_add(unit->report, LEVEL_ERROR, "script",
@@ -273,15 +294,17 @@ static void judge_script(const struct unit *unit, const char *script)
 	} else {
 		return;
 	}
-	report_remedy(unit->report, "in sentinel.conf: sentinel client-reconfig-script NAME %s; then "
-		      "systemctl restart %s", unit->program, unit->id);
+	unit->errors++;
+	report_remedy(unit->report, "in sentinel.conf: sentinel client-reconfig-script NAME %s; then %s",
+		      unit->program, restart(unit, text));
 }
 
-static void judge_scripts(const char *output, const char *program, struct report *report)
+void check_unit_stopped(const char *output, const char *program, struct report *report)
 {
 	struct paragraphs all = { .copy = strdup(output) };
 	struct unit unit = { .program = program, .report = report };
 	char path[VALUE_BYTES], line[VALUE_BYTES], script[VALUE_BYTES];
+	char text[2 * sizeof(unit.id) + 64];
 
 	all.next = all.copy;
 	while (next_unit(&all, &unit)) {
@@ -292,6 +315,11 @@ static void judge_scripts(const char *output, const char *program, struct report
 				judge_script(&unit, script);
 		if (file != NULL)
 			fclose(file);
+		if (unit.errors == 0 && has_failed(&unit)) {
+			report_add(report, LEVEL_ERROR, "unit", "%s has failed", unit.id);
+			report_remedy(report, "journalctl -u %s says why; when that is mended, %s",
+				      unit.id, restart(&unit, text));
+		}
 	}
 	free(all.copy);
 }
@@ -358,7 +386,7 @@ bool check_unit(const char *name, const char *program, bool relayed, struct repo
 	} else {
 		output[n] = '\0';
 		if (name[0] == '\0')
-			judge_scripts(output, program, report);
+			check_unit_stopped(output, program, report);
 		if (check_unit_judge(output, program, relayed, report, &errors) == 0)
 			report_add(report, LEVEL_OK, "sandbox",
 				   "no unit of a Sentinel is loaded here");

@@ -6,10 +6,16 @@
  */
 #include "vip.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
+
+#ifndef DOCDIR
+#define DOCDIR "/usr/local/share/doc/sentinel-vip"
+#endif
 
 enum {
 	INDENT = 2,
@@ -119,7 +125,11 @@ static enum verdict print_report(const struct report *report)
 
 /* Running -------------------------------------------------------------- */
 
-enum verdict check_refused(const struct why *why)
+/* As in the example, which a package may have been installed without. */
+#define LINES "'[mymaster]' 'vip = 172.16.2.250'"
+#define EXAMPLE DOCDIR "/examples/sentinel-vip.conf"
+
+enum verdict check_refused(const char *config_path, int err, const struct why *why)
 {
 	struct report report = { 0 };
 	const char *colon = strrchr(why->text, ':');
@@ -129,8 +139,16 @@ enum verdict check_refused(const struct why *why)
 	report_add(&report, LEVEL_ERROR, "configuration", "%s", why->text);
 	if (colon != NULL && strncmp(colon, ": ch", 4) == 0)	/* chmod, chown */
 		report_remedy(&report, "%s", colon + 2);
+	else if (err == -ENOENT || err == -ENODATA)
+		report_remedy(&report, "printf '%%s\\n' " LINES " >>%s, with your master's name and a free "
+			      "address; " EXAMPLE " has every key", config_path);
+	else if (err == -EACCES && geteuid() != 0)
+		report_remedy(&report, "sudo sentinel-vip check, since root may read it");
+	else if (err == -EACCES)
+		report_remedy(&report, "namei -l %s shows what this user may not read", config_path);
 	else
-		report_remedy(&report, "correct the file; see sentinel-vip.conf(5)");
+		report_remedy(&report, "correct the file; man sentinel-vip.conf, or " EXAMPLE
+			      ", says how");
 	verdict = print_report(&report);
 	free(report.findings);
 	return verdict;

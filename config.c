@@ -272,7 +272,7 @@ static int parse(struct parser *p)
 		refuse_twins(p);
 	}
 	if (p->failed_line == 0 && p->config.master_count == 0)
-		return why_set(p->why, -EINVAL, "%s: no master is configured: expected [NAME] and "
+		return why_set(p->why, -ENODATA, "%s: no master is configured: expected [NAME] and "
 			       "vip = ADDRESS", p->path);
 	return p->failed_line == 0 ? 0 : -EINVAL;
 }

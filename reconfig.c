@@ -175,7 +175,7 @@ static enum verdict obey(const struct args *args, const char *path, bool person,
 		log_to_terminal();
 	err = config_read(path, &config, &why);
 	if (err < 0 && args->face == FACE_CHECK)
-		return check_refused(&why);
+		return check_refused(path, err, &why);
 	if (err == -EACCES && is_for_relay(args))
 		relay_advise(&advice);
 	if (err < 0 && advice.text[0] != '\0')

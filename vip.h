@@ -268,7 +268,7 @@ struct config {
  * Reads the file and checks all of it, whichever master is asked for: an error
  * is found when the file is written, not at the failover that needs it.
  * -errno with file, line and what was expected; -EPERM when the file could have
- * been written by somebody other than root and the caller.
+ * been written by somebody other than root and the caller, -ENODATA when it names no master.
  */
 int config_read(const char *path, struct config *config, struct why *why);
 void config_free(struct config *config);
@@ -1299,7 +1299,7 @@ void status_json(const struct survey *survey, const struct judgement judgements[
 enum verdict check_masters(const struct config *config, const char *config_path,
 			   const struct master *const masters[], size_t count);
 /* The same where the configuration is refused already. */
-enum verdict check_refused(const struct why *why);
+enum verdict check_refused(const char *config_path, int err, const struct why *why);
 
 /* What the parts of check write into; check.c prints it. */
 enum level { LEVEL_TITLE, LEVEL_OK, LEVEL_WARNING, LEVEL_ERROR };
@@ -1343,6 +1343,8 @@ bool check_is_near(const struct state *state, const struct endpoint *at);
  * keeps this program from its work, which is to ask the relay where it is `relayed`.
  */
 bool check_unit(const char *name, const char *program, bool relayed, struct report *report);
+/* Of the same output: why a unit whose Sentinel is not seen does not run. */
+void check_unit_stopped(const char *output, const char *program, struct report *report);
 /*
  * Judges what `systemctl show` printed of one or several units: the sandbox that they put
  * this program in.  Returns how many units were there.  Pure.

@@ -129,6 +129,36 @@ static void others_may_write_the_configuration(void **state)
 	expect_finding("error", "configuration", "line 2: vip = nonsense");
 }
 
+/* What is typed first on a new host, and by whoever is not root. */
+static void no_configuration_yet(void **state)
+{
+	const char *argv[] = {"setpriv",        "--reuid",     "65534", "--regid", "65534",
+			      "--clear-groups", lab_program(), "check", NULL};
+
+	(void)state;
+	lab_must(faces_host(A), "rm /run/sentinel-vip.conf");
+	on(A, "check");
+	expect_count(1, 0);
+	expect_finding("error", "configuration", "/run/sentinel-vip.conf is not there");
+	assert_non_null(strstr(faces_remedy(), "/examples/sentinel-vip.conf"));
+	type_remedy(A);
+	on(A, "check");
+	expect_count(0, 0);
+	/* as the packages come */
+	lab_config(faces_host(A), "#[" CLUSTER_MASTER "]\n#vip = " VIP4 "\n");
+	on(A, "check");
+	expect_count(1, 0);
+	expect_finding("error", "configuration", "no master is configured");
+	type_remedy(A);
+	on(A, "check");
+	expect_count(0, 0);
+	lab_must(faces_host(A), "chmod 600 /run/sentinel-vip.conf");
+	lab_run(faces_host(A), &r, 10000, argv);
+	expect_count(1, 0);
+	expect_finding("error", "configuration", "Permission denied");
+	assert_non_null(strstr(faces_remedy(), "sudo sentinel-vip check"));
+}
+
 static void what_may_not_be_tried_is_said(void **state)
 {
 	const char *argv[] = {"setpriv",        "--reuid",     "65534", "--regid", "65534",
@@ -426,6 +456,7 @@ int faces_check_tests(void)
 		faces_test(all_is_right),
 		faces_test(nothing_is_changed),
 		faces_test(others_may_write_the_configuration),
+		faces_test(no_configuration_yet),
 		faces_test(what_may_not_be_tried_is_said),
 		faces_test(interface_missing),
 		faces_test(interface_down),

@@ -228,6 +228,40 @@ static void several_units_are_told_apart(void **state)
 	assert_int_equal(judge("Failed to connect to bus\n\n\n", PROGRAM), 0);
 }
 
+/* A unit that has failed too often is not started before that is forgotten. */
+static void what_failed_is_reset(void **state)
+{
+	char path[] = "/tmp/sentinel-XXXXXX.conf", text[4096], failed[4096];
+	int fd = mkstemps(path, 5);
+
+	(void)state;
+	assert_true(fd >= 0);
+	dprintf(fd, "sentinel client-reconfig-script mymaster /nowhere/vip\n");
+	close(fd);
+	snprintf(text, sizeof text, "ActiveState=inactive\nExecStart={ path=/x ; argv[]=/x %s ; }\n%s",
+		 path, stock);
+	free(report.findings);
+	report = (struct report){0};
+	check_unit_stopped(text, PROGRAM, &report);
+	counted = 1;
+	assert_int_equal(errors(), 1);
+	expect_error("client-reconfig-script is /nowhere/vip", "; then systemctl restart redis-sentinel");
+	snprintf(failed, sizeof failed, "%s", with(text, "ActiveState=", "ActiveState=failed"));
+	check_unit_stopped(failed, PROGRAM, &report);
+	expect_error("client-reconfig-script is /nowhere/vip",
+		     "; then systemctl reset-failed redis-sentinel.service; systemctl restart redis-sent");
+	counted = 2;
+	assert_int_equal(errors(), 2);	/* said once */
+	unlink(path);
+	check_unit_stopped(text, PROGRAM, &report);
+	assert_int_equal(errors(), 2);	/* stopped is not failed */
+	check_unit_stopped(failed, PROGRAM, &report);
+	expect_error("redis-sentinel.service has failed",
+		     "systemctl reset-failed redis-sentinel.service; systemctl restart redis-sentinel");
+	judge(failed, PROGRAM);
+	expect_error("NoExecPaths=", "; then systemctl reset-failed redis-sentinel.service; ");
+}
+
 /* capabilities(7), "Transformation of capabilities during execve()" */
 static void capabilities_pass_execve_as_the_kernel_says(void **state)
 {
@@ -318,6 +352,7 @@ int faces_parts_tests(void)
 		cmocka_unit_test(no_sandbox_is_well),
 		cmocka_unit_test(paths_are_compared_by_their_parts),
 		cmocka_unit_test(several_units_are_told_apart),
+		cmocka_unit_test(what_failed_is_reset),
 		cmocka_unit_test(capabilities_pass_execve_as_the_kernel_says),
 		cmocka_unit_test(lines_are_found_whole),
 		cmocka_unit_test(json_escapes_what_it_must),
