@@ -341,9 +341,9 @@ lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
 	shellcheck .ci/run tests/fuzz/run tests/coverage tests/under-valgrind tests/valgrind-logs tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
-	shellcheck -x examples/*.sh examples/run-all examples/*/run examples/containers/rootfs examples/containers/entrypoint \
+	shellcheck examples/*.sh examples/run-all examples/*/run examples/containers/rootfs examples/containers/entrypoint \
 		examples/from-a-script/failover.sh examples/from-keepalived/is-master $(filter-out %.md %/run,$(wildcard examples/hooks/*))
-	shellcheck -x tests/check-package tests/package-boot.sh
+	shellcheck tests/check-package tests/package-boot.sh
 	shellcheck -s sh -e SC2317 packaging/debian/*.postinst packaging/debian/*.prerm packaging/debian/*.postrm
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 		--inline-suppr -D_GNU_SOURCE $(SOURCES) mnl.c
