@@ -25,6 +25,25 @@ static void check_config(const struct config *config, const char *path, struct r
 		   vips == 1 ? "" : "s");
 }
 
+/* One that somebody else could exchange is not run; nothing else here would tell before a failover. */
+static void check_hooks(const struct config *config, struct report *report)
+{
+	const char *last = NULL;
+
+	for (size_t i = 0; i < 2 * config->master_count; i++) {
+		const struct master *m = &config->masters[i / 2];
+		const char *path = i % 2 == 0 ? m->after_claim : m->after_release;
+		struct why why;
+
+		/* most often the same for all masters */
+		if (path == NULL || (last != NULL && strcmp(path, last) == 0))
+			continue;
+		last = path;
+		if (trust_way(path, &why) < 0)
+			report_why(report, LEVEL_ERROR, "hook", &why);
+	}
+}
+
 /* Ending connections --------------------------------------------------- */
 
 /* A connection of this process to itself, at a loopback address that nobody uses. */
@@ -88,6 +107,7 @@ static void check_destroy(struct report *report)
 void check_host(const struct config *config, const char *config_path, struct report *report)
 {
 	check_config(config, config_path, report);
+	check_hooks(config, report);
 	check_destroy(report);
 	check_timer(report);
 }

@@ -8,17 +8,13 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
-	FILE_MAX = 16 << 20,	/* bytes; a thousand masters with 256 VIPs are 9 MB */
 	LINE_MAX_INIH = 199,	/* INI_MAX_LINE less the final NUL */
 	SECTION_MAX_INIH = 49,	/* MAX_SECTION in ini.c, likewise */
 };
@@ -277,68 +273,11 @@ static int parse(struct parser *p)
 	return p->failed_line == 0 ? 0 : -EINVAL;
 }
 
-int config_writers(const char *path, const struct stat *st, struct why *why)
-{
-	if (st->st_uid != 0 && st->st_uid != geteuid())
-		return why_set(why, -EPERM, "%s belongs to uid %u, who could change it: chown root %s",
-			       path, (unsigned)st->st_uid, path);
-	if ((st->st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return why_set(why, -EPERM, "%s can be written by others than its owner: chmod go-w %s",
-			       path, path);
-	return 0;
-}
-
-int config_text(const char *path, bool private, char **text, struct why *why)
-{
-	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-	size_t size = 0;
-	ssize_t n;
-	char *buffer;
-
-	if (fd < 0 && errno == ENOENT)
-		return why_set(why, -ENOENT, "%s is not there: write it, see sentinel-vip.conf(5)", path);
-	if (fd < 0)
-		return why_set(why, -errno, "%s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0)
-		return why_set(why, -errno, "%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return why_set(why, -EINVAL, "%s is not a regular file", path);
-	if (config_writers(path, &st, why) < 0)
-		return -EPERM;
-	if (private && (st.st_mode & S_IROTH) != 0)
-		return why_set(why, -EPERM, "%s can be read by everybody: chmod o-r %s", path, path);
-	if (st.st_size > FILE_MAX)
-		return why_set(why, -EFBIG, "%s is larger than %d MiB", path, FILE_MAX >> 20);
-	buffer = malloc((size_t)st.st_size + 1);
-	if (buffer == NULL)
-		return why_set(why, -ENOMEM, "%s: out of memory", path);
-	while (size < (size_t)st.st_size &&
-	       (n = read(fd, buffer + size, (size_t)st.st_size - size)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			int err = why_set(why, -errno, "%s: %s", path, strerror(errno));
-
-			free(buffer);
-			return err;
-		}
-		size += (size_t)n;
-	}
-	buffer[size] = '\0';
-	if (strlen(buffer) != size) {
-		free(buffer);
-		return why_set(why, -EINVAL, "%s is not a text file: it has a NUL byte", path);
-	}
-	*text = buffer;
-	return 0;
-}
-
 int config_read(const char *path, struct config *config, struct why *why)
 {
 	struct parser p = { .path = path, .why = why, .config.path = path };
 	char *text = NULL;
-	int err = config_text(path, false, &text, why);
+	int err = trust_text(path, false, &text, why);
 
 	if (err < 0 || text == NULL)
 		return err;

@@ -354,6 +354,20 @@ static bool watch(pid_t hook, struct output *output, int children, double end_ms
 	return false;
 }
 
+/*
+ * Looked at as late as can be: whoever could put another program in its place would have it run
+ * as this user.  One that is not there is told of when it cannot be executed.
+ */
+static int look_at_hook(const char *path, struct why *why)
+{
+	struct stat st;
+	int err = 0;
+
+	if (stat(path, &st) == 0)
+		err = trust_writers(path, &st, why);
+	return err < 0 ? err : trust_way(path, why);
+}
+
 void hook_keep(const char *master, const char *event, const char *path,
 	       char *const environment[], int limit_ms)
 {
@@ -361,6 +375,7 @@ void hook_keep(const char *master, const char *event, const char *path,
 	struct output output = { .fd = -1 };
 	struct end end = { 0 };
 	struct line label = { 0 }, line = { 0 };
+	struct why why;
 	sigset_t child;
 	int children, error = 0, err;
 	pid_t hook;
@@ -368,6 +383,11 @@ void hook_keep(const char *master, const char *event, const char *path,
 
 	line_add(&label, "%s: %s", master, event);
 	output.label = label.text;
+	if (look_at_hook(path, &why) < 0) {
+		line_add(&line, "%s: %s is not run: %s", label.text, path, why.text);
+		log_send(LOG_WARNING, line.text);
+		return;
+	}
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);

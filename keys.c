@@ -206,7 +206,7 @@ static int set_text(char **where, const char *value, struct why *why)
 static int key_sentinel_auth(struct master *m, const char *path, struct why *why)
 {
 	char *text = NULL, *save = NULL, *line;
-	int err = config_text(path, true, &text, why);
+	int err = trust_text(path, true, &text, why);
 
 	free(m->user);		/* the defaults': a name without its password is none */
 	free(m->password);
@@ -282,7 +282,7 @@ static int hook(char **where, const char *name, const char *value, struct why *w
 	if (stat(value, &st) == 0) {
 		if (!S_ISREG(st.st_mode))
 			return refuse(why, "%s = %s is not a regular file", name, value);
-		if (config_writers(value, &st, &refused) < 0)
+		if (trust_writers(value, &st, &refused) < 0)
 			return refuse(why, "%s = %s", name, refused.text);
 	}
 	return set_text(where, value, why);

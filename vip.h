@@ -120,6 +120,21 @@ bool file_same(const char *a, const char *b);
  */
 const char *file_line(const char *text, const char *key, char *out, size_t size);
 
+/* Floor 0: trust.c ----------------------------------------------------- */
+
+/*
+ * The text of a file that nobody but root and the caller could have written, nor
+ * replaced; with `private` others cannot read it either.  The caller frees *text.
+ */
+int trust_text(const char *path, bool private, char **text, struct why *why);
+/* -EPERM when somebody other than root and the caller could have written this file. */
+int trust_writers(const char *path, const struct stat *st, struct why *why);
+/*
+ * -EPERM when somebody other than root and the caller could put another file in its place: by a
+ * directory on the way, followed link by link.  0 too where the way ends before the file.
+ */
+int trust_way(const char *path, struct why *why);
+
 /* Floor 0: ip.c -------------------------------------------------------- */
 
 /* An address of either family; `family` is AF_UNSPEC when there is none. */
@@ -277,14 +292,6 @@ const struct master *config_master(const struct config *config, const char *name
 const struct master *config_owner(const struct config *config, const struct ip *ip);
 /* Whether `host` is one of the master's `self` names (case does not matter). */
 bool config_is_self(const struct master *master, const char *host);
-
-/*
- * The text of a file that nobody but root and the caller could have written, with
- * `private` that others cannot read either.  The caller frees *text.
- */
-int config_text(const char *path, bool private, char **text, struct why *why);
-/* -EPERM when somebody other than root and the caller could have written this file. */
-int config_writers(const char *path, const struct stat *st, struct why *why);
 
 /* Floor 1: keys.c ------------------------------------------------------ */
 

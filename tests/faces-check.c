@@ -438,6 +438,22 @@ static void hooks_that_cannot_be_run(void **state)
 	expect_finding("ok", "hook", "root, can run after-claim = /run/hook");
 }
 
+/* It would not be run, and nobody would notice before a failover; the same for what is read. */
+static void what_others_could_exchange(void **state)
+{
+	(void)state;
+	lab_file(faces_host(A), "d/hook", 0755, 0, "#!/bin/sh\n");
+	lab_must(faces_host(A), "chmod 757 /run/d");
+	lab_config(faces_host(A), "after-claim = /run/d/hook\nafter-release = /run/d/hook\n"
+				  "[" CLUSTER_MASTER "]\nvip = " VIP4 "\nvip = " VIP6 "\n");
+	on(A, "check");
+	expect_count(1, 0);
+	expect_finding("error", "hook", "/run/d leads to /run/d/hook and can be written by others");
+	type_remedy(A);
+	on(A, "check");
+	expect_count(0, 0);
+}
+
 static void the_lock_can_be_had_by_others(void **state)
 {
 	(void)state;
@@ -472,6 +488,7 @@ int faces_check_tests(void)
 		faces_test(no_packet_sockets_for_sentinel),
 		faces_test(sentinel_of_another_user),
 		faces_test(hooks_that_cannot_be_run),
+		faces_test(what_others_could_exchange),
 		faces_test(the_lock_can_be_had_by_others),
 	};
 

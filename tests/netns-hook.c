@@ -355,6 +355,36 @@ static void what_others_may_write_is_refused(void **state)
 	}
 }
 
+/*
+ * Whoever can put another program in its place would have that run: it is not run, and nothing else is
+ * different.  Also when that became so after the configuration was read.
+ */
+static void what_others_may_exchange_is_not_run(void **state)
+{
+	static const struct {
+		const char *make, *says;
+	} cases[] = {
+		{"chmod 777 /run/d", "/run/d/hook is not run: /run/d leads to /run/d/hook and can be written by "
+				     "others, who could put another file there: chmod go-w /run/d"},
+		{"chown 65534 /run/d", ": chown root /run/d"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		lab_file(us, "d/hook", 0755, 0, "#!/bin/sh\necho ran >>/run/ran\n");
+		lab_must(us, "chmod 755 /run/d; chown 0 /run/d");
+		lab_config(us, "announce = none\nafter-claim = /run/d/hook\n%s", CONFIG4);
+		lab_must(us, "%s", cases[i].make);
+		sentinel(OUR4);
+		expect_run(0, "claimed " VIP4);
+		assert_non_null(lab_log_wait(us, cases[i].says, 2000));
+		assert_true(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 1000));
+		assert_string_equal(file_of("ran"), "");
+		vip("release", "mymaster");
+		lab_log_clear(us);
+	}
+}
+
 /* A megabyte, then a line that never ends: it is neither logged nor in the hook's way. */
 static void much_output_is_cut(void **state)
 {
@@ -487,6 +517,7 @@ int netns_hook_tests(void)
 		netns_test(its_failure_is_logged_and_no_more),
 		netns_test(what_cannot_be_executed_holds_nothing_up),
 		netns_test(what_others_may_write_is_refused),
+		netns_test(what_others_may_exchange_is_not_run),
 		netns_test(much_output_is_cut),
 		netns_test(one_long_line_is_cut),
 		netns_test(comes_last),

@@ -36,6 +36,7 @@ int unit_council_tests(void);
 int unit_truth_tests(void);
 
 int unit_file_tests(void);
+int unit_trust_tests(void);
 int unit_lock_tests(void);
 int unit_resolve_tests(void);
 int unit_log_tests(void);
