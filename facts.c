@@ -8,16 +8,22 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LINK_LOCAL_NET = 0xa9fe0000 };	/* 169.254.0.0/16 */
+enum {
+	LINK_LOCAL_NET = 0xa9fe0000,	/* 169.254.0.0/16 */
+	NEW_CS = 500,			/* an address that was made in the last 5 s is new */
+	NEW_PAUSE_MS = 64,		/* the last of the pauses that its route is given, which double */
+};
 
 static int read_link(void *arg, struct nlmsghdr *message)
 {
@@ -157,19 +163,50 @@ static int find_default_routes(struct netlink *netlink, const struct config *con
 	return needed ? route_find_defaults(netlink, facts->links, facts->link_count) : 0;
 }
 
-/* What cannot be found out is taken for well: nothing is changed because of it. */
-static void find_sealed(struct netlink *netlink, const struct master *master, struct facts *facts)
+/*
+ * Whether its route may just not be there yet: IPv6 makes it when duplicate address detection is over, or
+ * would be, and that is a work of its own (addrconf_dad_work(), net/ipv6/addrconf.c).
+ */
+static bool is_new(const struct address *a, const struct link *link)
 {
+	uint32_t age = (uint32_t)(uint64_t)(clock_ms() / 10) - a->created_cs;
+
+	return a->ip.family == AF_INET6 && (a->flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0 &&
+		(link->flags & IFF_UP) != 0 && (int32_t)age < NEW_CS;
+}
+
+/*
+ * What cannot be found out is taken for well: nothing is changed because of it.  True when another
+ * look may find less.
+ */
+static bool look_for_sealed(struct netlink *netlink, const struct master *master, struct facts *facts,
+			    bool again)
+{
+	bool any = false;
+
 	for (size_t i = 0; i < facts->address_count; i++) {
 		struct address *a = &facts->addresses[i];
 		const struct link *link;
 
-		if (!is_vip(master, &a->ip))
+		if ((again && !a->sealed) || !is_vip(master, &a->ip))
 			continue;
 		link = facts_link(facts, a->ifindex);
-		if (link != NULL && (link->flags & IFF_LOOPBACK) == 0 &&
-		    route_is_sealed(netlink, a, &a->sealed) < 0)
+		if (link == NULL || (link->flags & IFF_LOOPBACK) != 0)
+			continue;
+		if (route_is_sealed(netlink, a, &a->sealed) < 0)
 			a->sealed = false;
+		any = any || (a->sealed && is_new(a, link));
+	}
+	return any;
+}
+
+static void find_sealed(struct netlink *netlink, const struct master *master, struct facts *facts)
+{
+	bool again = look_for_sealed(netlink, master, facts, false);
+
+	for (int pause_ms = 1; again && pause_ms <= NEW_PAUSE_MS; pause_ms *= 2) {
+		poll(NULL, 0, pause_ms);
+		again = look_for_sealed(netlink, master, facts, true);
 	}
 }
 

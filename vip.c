@@ -48,6 +48,8 @@ static bool read_address(struct nlmsghdr *message, struct address *out)
 	a.flags = fixed->ifa_flags;
 	if (tb[IFA_FLAGS] != NULL && nla_len(tb[IFA_FLAGS]) == sizeof(uint32_t))
 		a.flags = nla_get_u32(tb[IFA_FLAGS]);
+	if (tb[IFA_CACHEINFO] != NULL && (size_t)nla_len(tb[IFA_CACHEINFO]) >= sizeof(struct ifa_cacheinfo))
+		a.created_cs = ((struct ifa_cacheinfo *)nla_data(tb[IFA_CACHEINFO]))->cstamp;
 	*out = a;
 	return true;
 }

@@ -601,6 +601,7 @@ struct address {
 	uint8_t prefixlen;
 	unsigned ifindex;
 	uint32_t flags;		/* IFA_F_* */
+	uint32_t created_cs;	/* 1/100 s since the boot, as a number that wraps; 0: not said */
 	bool sealed;		/* has no local route; looked up for VIPs alone */
 };
 

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_addr.h>
-#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +123,82 @@ static void a_tentative_address_is_replaced(void **state)
 	assert_null(strstr(r.out, "tentative"));
 	lab_must(NULL, "echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad; "
 		       "echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad");
+}
+
+/* The local route of fd00::250, which does not show in so many messages. */
+static unsigned hidden, shown;
+static uint32_t older_cs;
+
+static void hide_route(struct nlmsghdr *message, bool peek)
+{
+	struct ifaddrmsg *address = NLMSG_DATA(message);
+	struct rtmsg *route = NLMSG_DATA(message);
+	struct ip ip = unit_ip("fd00::250");
+	struct ifa_cacheinfo *info = NULL;
+	bool ours = false;
+	int left;
+
+	if (message->nlmsg_type == RTM_NEWADDR && address->ifa_family == AF_INET6) {
+		left = (int)IFA_PAYLOAD(message);
+		for (struct rtattr *a = IFA_RTA(address); RTA_OK(a, left); a = RTA_NEXT(a, left))
+			if (a->rta_type == IFA_CACHEINFO)
+				info = RTA_DATA(a);
+		if (info != NULL && !peek)
+			info->cstamp -= older_cs;
+	}
+	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_family != AF_INET6 ||
+	    route->rtm_type != RTN_LOCAL)
+		return;
+	left = (int)RTM_PAYLOAD(message);
+	for (struct rtattr *a = RTM_RTA(route); RTA_OK(a, left); a = RTA_NEXT(a, left))
+		ours = ours || (a->rta_type == RTA_DST && memcmp(RTA_DATA(a), ip.bytes, 16) == 0);
+	if (!ours)
+		return;
+	if (hidden > 0)
+		route->rtm_type = RTN_UNICAST;
+	if (peek)
+		return;
+	shown++;
+	hidden -= hidden > 0;
+}
+
+/* What the plan begins with where the address stands already and its route hides for so long. */
+static enum step_kind first_step(unsigned messages, uint32_t age_cs)
+{
+	lab_must(NULL, "ip addr replace fd00::250/128 dev eth0 nodad");
+	assert_true(LAB_UNTIL(lab_sh(NULL, NULL, "ip -6 route show table local | grep -q fd00::250") == 0,
+			      5000));
+	vips[0] = vips[1];
+	hidden = messages;
+	shown = 0;
+	older_cs = age_cs;
+	fault_on_message = hide_route;
+	make_plan(true);
+	fault_on_message = NULL;
+	return plan.steps[0].kind;
+}
+
+/* The kernel gives it its route a moment later; until then it looks as if a release had been killed. */
+static void a_new_address_is_given_a_moment(void **state)
+{
+	(void)state;
+	assert_int_equal(first_step(0, 0), STEP_ANNOUNCE);
+	assert_int_equal(shown, 1);
+	assert_int_equal(first_step(4, 0), STEP_ANNOUNCE);
+	assert_int_equal(hidden, 0);
+}
+
+static void one_without_a_route_is_put_there_anew(void **state)
+{
+	double begun = clock_ms();
+
+	(void)state;
+	assert_int_equal(first_step(1000, 0), STEP_DELETE);
+	assert_in_range(shown, 4, 40);
+	assert_true(clock_ms() - begun < 2000);
+	/* that is not new; a look is two messages */
+	assert_int_equal(first_step(1000, 10000), STEP_DELETE);
+	assert_int_equal(shown, 2);
 }
 
 static int say_error;
@@ -304,6 +380,8 @@ int unit_apply_tests(void)
 	static const struct CMUnitTest tests[] = {
 		test(a_claim_and_a_release_are_told),
 		test(a_tentative_address_is_replaced),
+		test(a_new_address_is_given_a_moment),
+		test(one_without_a_route_is_put_there_anew),
 		test(laps_are_counted_up_to_a_limit),
 		test(the_kernels_errors_are_explained),
 		test(an_announcement_that_fails_is_a_warning),
