@@ -107,7 +107,7 @@ static int with_effects(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	host = lab_host("us", "10.0.0.1/24", "fd00::1/64", NULL);
+	host = lab_host("us", "10.0.0.1/24", "fd00::1/64", (char *)NULL);
 	if (lab_enter(host) < 0)
 		lab_fail("the host cannot be entered: %m");
 	lab_on_failure = failed;
