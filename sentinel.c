@@ -23,7 +23,7 @@ enum {
 	ANSWER_BYTES_MAX = 4 << 20,	/* a hundred masters with ten Sentinels are 600 kB */
 	ARRAY_DIGITS_MAX = 5,		/* no array of ours has 100,000 elements */
 	RESOLVE_MS = 300,
-	READ_BYTES = 3072,	/* at once; each page of a stack that is touched first costs a fault */
+	READ_BYTES = 16384,	/* at once: hiredis looks at all of an unfinished answer again */
 	OTHERS_MAX = 1000,	/* Sentinels or replicas of one master */
 };
 
@@ -275,7 +275,7 @@ static void take_replies(struct sentinel *s)
 
 static void hear_on(struct sentinel *s)
 {
-	char bytes[READ_BYTES];
+	static char bytes[READ_BYTES];	/* not on the stack, of which each page would be probed */
 	ssize_t n;
 
 	while (!s->over) {
