@@ -201,13 +201,15 @@ int call_run(struct run *run, const struct event *event, bool dry_run)
 		return err;
 	run->truth.from = event->from.ip;
 	for (unsigned tries = 0; tries < OVERTAKEN_MAX; tries++) {
+		/* what Sentinel says now is at least as new as what the other run knew */
+		if (tries > 0) {
+			run_again(run);
+			sentinel_close(&run->sentinel);
+		}
 		run->asked_at = lock_number(&run->lock);
 		err = follow(run, event, dry_run);
 		if (err != -ESTALE || !run->verified)
 			break;
-		/* what Sentinel says now is at least as new as what the other run knew */
-		run->note = (struct line){ 0 };
-		sentinel_close(&run->sentinel);
 	}
 	return err;
 }

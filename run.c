@@ -81,7 +81,8 @@ int run_lock(struct run *run, int wait_ms, bool failover)
 	if (namespace == 0)
 		namespace = netlink_namespace(run->netlink);
 	err = lock_take(run->master->name, namespace, clock_ms() + wait_ms, &run->lock);
-	outcome_step(&run->outcome, "lock");
+	if (err != -ETIMEDOUT || wait_ms > 0)
+		outcome_step(&run->outcome, "lock");
 	if (err == -ETIMEDOUT && failover) {
 		line_add(&run->outcome.warning, "; another run kept the lock for %d ms: gone on without",
 			 wait_ms);
@@ -115,12 +116,18 @@ int run_make_plan(struct run *run)
 {
 	int err;
 
-	run_hook(run);	/* for a try that was overtaken when it had moved something already */
-	run->applied = false;
 	plan_free(&run->plan);
 	err = plan_make(run->config, run->master, &run->truth, &run->facts, &run->plan, &run->why);
 	run->planned = err == 0;
 	return err;
+}
+
+void run_again(struct run *run)
+{
+	run_hook(run);	/* now, while there are the plan and the facts that it points into */
+	run->applied = run->planned = run->ready = false;
+	plan_free(&run->plan);
+	run->note = (struct line){ 0 };
 }
 
 int run_decide(struct run *run, const struct council *council, int resolve_ms)

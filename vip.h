@@ -1169,6 +1169,8 @@ int run_make_plan(struct run *run);
 int run_plan(struct run *run);
 int run_apply(struct run *run);
 int run_finish(struct run *run, bool dry_run);
+/* Overtaken, so that it begins anew: what it has moved already is told to the hook. */
+void run_again(struct run *run);
 
 /*
  * Whether the failure may pass by itself and a replay of the same arguments is
@@ -1186,6 +1188,44 @@ void run_hook(const struct run *run);
 
 /* The whole of Sentinel's call; -errno with run->why. */
 int call_run(struct run *run, const struct event *event, bool dry_run);
+
+/* Floor 6: change.c ---------------------------------------------------- */
+
+/* What the masters of one sync have in common, so that many cost no more than they must. */
+struct common {
+	struct netlink *netlink;	/* NULL: not open */
+	double netlink_ms;		/* clock_ms() when it was opened */
+	int packet;			/* a packet socket, once one has been opened; else -1 */
+	double resolve_ms;		/* until when names are resolved, of all masters together */
+	double deadline_ms;		/* what is not begun by then is left to the next sync */
+	bool announce;			/* what stands is announced again */
+	bool many;			/* masters */
+};
+
+/* These two around all that a run does. */
+void common_lend(struct common *common, struct run *run);
+void common_take_back(struct common *common, struct run *run);
+void common_free(struct common *common);
+
+/* A run that has found something to be changed. */
+struct change {
+	struct run *run;	/* malloc()ed and begun; NULL: there is nothing, or nothing any more */
+	bool fence;		/* without a truth the VIP is given up */
+	unsigned tries;		/* how often other runs were faster */
+	enum verdict verdict;	/* once it is through */
+};
+
+/*
+ * Decides each once more, under its lock and by asking again, and makes it.  Locks are taken as far
+ * as nobody else has them, and all of those masters are asked in one.  Locks of others are
+ * waited for 300 ms in all, while none is held, and left then with a word in the log.  No
+ * change has a run afterwards, and each has a verdict.
+ */
+void change_all(struct change changes[], size_t count, struct common *common);
+/* It is through with that: reports it, starts the hook, has a verdict and no run. */
+void change_end(struct change *change, int err);
+/* The same without a word. */
+void change_drop(struct change *change);
 
 /* Floor 6: sync.c ------------------------------------------------------ */
 

@@ -10,9 +10,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/netlink.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -213,14 +215,10 @@ static void an_announcer_waits_for_the_lock(void **state)
 	assert_int_equal(FRAMES, 4);
 }
 
-/*
- * A timer's sync saw the VIP missing and waited while a failover's call claimed it. Nothing is left
- * to do for it then, so it has taken nothing over, and the call's announcer must go on.
- */
 /* The release and the new master's announcement, in the same millisecond. */
 static void a_release_is_no_conflict(void **state)
 {
-	struct lab_host *new = lab_host("new", OLD4 "/24", NULL);
+	struct lab_host *new = lab_host("new", OLD4 "/24", (char *)NULL);
 	int lock;
 
 	(void)state;
@@ -240,22 +238,26 @@ static void a_release_is_no_conflict(void **state)
 	lab_host_free(new);
 }
 
+/*
+ * A timer's sync saw the VIP missing and waited while a failover's call claimed it. Nothing is left
+ * to do for it then, so it has taken nothing over, and the call's announcer must go on.
+ */
 static void a_sync_that_comes_too_late_silences_nobody(void **state)
 {
 	int lock = hold_lock();
-	pid_t pid;
+	pid_t call, sync;
 
 	(void)state;
 	lab_config(us, ANNOUNCES);
 	council_says("A3 A3 A3");
-	pid = start("sync");
-	wait_until_asked(1);
-	lab_sleep_ms(50);
-	sentinel(OUR4); /* goes on without the lock */
-	assert_int_equal(r.status, 0);
-	assert_non_null(lab_log_wait(us, "claimed", 500));
+	call = start(CALL(OUR4)); /* goes on without the lock in a moment */
+	lab_sleep_ms(200);
+	sync = lab_spawn(us, "sync", (const char *const[]){lab_program(), "sync", NULL});
+	assert_true(LAB_UNTIL(is_here(), 3000));
 	close(lock);
-	assert_int_equal(lab_wait(pid, 3000), 0);
+	assert_int_equal(lab_wait(call, 3000), 0);
+	assert_non_null(lab_log_wait(us, "claimed", 500));
+	assert_int_equal(lab_wait(sync, 3000), 0);
 	assert_true(is_here());
 	assert_true(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 3000));
 	assert_int_equal(FRAMES, 2 + 3 * 2);
@@ -323,7 +325,7 @@ static void a_sync_that_is_overtaken_all_the_time(void **state)
 	assert_false(is_here());
 }
 
-/* A person is told, the timer tries again; nothing is done without the lock. */
+/* It is said, and the timer tries again; nothing is done without the lock. */
 static void a_sync_waits_for_the_lock(void **state)
 {
 	int lock = hold_lock();
@@ -332,34 +334,63 @@ static void a_sync_waits_for_the_lock(void **state)
 	council_says("B3 B3 B3");
 	vip("sync"); /* nothing to change is decided without it */
 	expect_quiet(0);
-	assert_in_range(council_ms(), 0, 900);
+	assert_in_range(council_ms(), 0, 270);
 	council_says("A3 A3 A3");
 	vip("sync");
-	assert_in_range(council_ms(), 900, 4000);
-	expect(1, "another run for this master has held the lock");
+	assert_in_range(council_ms(), 290, 2000);
+	expect(1, "mymaster: left to the next sync: another run for this master has the lock");
 	assert_false(is_here());
 	close(lock);
+	vip("sync");
+	expect(0, "claimed");
+}
+
+/* What it had moved when it was overtaken is told to the hook, before it looks again. */
+static void a_sync_that_is_overtaken_halfway_tells_its_hook(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	lab_file(us, "hook", 0755, 0, "#!/bin/sh\necho \"$SENTINEL_VIP_INTERFACE\" >>/run/told\n");
+	lab_config(us, "after-claim = /run/hook\n" COUNCIL_CONFIG);
+	council_says("A3 A3 A3");
+	pid = lab_spawn(us, "output", (const char *const[]){
+		"strace", "-E", "ASAN_OPTIONS=detect_leaks=0", "-qq", "-o", "/run/strace", "-e",
+		"inject=sendmsg:delay_enter=100000", lab_program(), "sync", NULL});
+	assert_true(LAB_UNTIL(is_here(), 10000));
+	raise_number(1); /* what was added is still to be read back */
+	assert_int_equal(lab_wait(pid, 20000), 0);
+	assert_int_equal(council[1]->connections, 3);
+	assert_true(LAB_UNTIL(lab_sh(us, &r, "cat /run/told") == 0, 3000));
+	assert_string_equal(r.out, "eth0\n");
 }
 
 /* The majority comes back while a cut-off host waits for the lock to let go of its VIP. */
 static void a_fence_looks_once_more(void **state)
 {
+	char path[200];
+	int lock, watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	struct pollfd wanted = {.fd = watch, .events = POLLIN};
 	pid_t pid;
-	int lock;
 
 	(void)state;
 	lab_config(us, "fence = majority\n" COUNCIL_CONFIG);
 	council_vip(true);
 	council_says("A3 - -");
 	lock = hold_lock();
+	snprintf(path, sizeof path, "/proc/self/fd/%d", lock);
+	assert_true(inotify_add_watch(watch, path, IN_OPEN) >= 0);
 	pid = start("sync");
-	lab_sleep_ms(4000);
+	assert_int_equal(poll(&wanted, 1, 10000), 1);
 	assert_int_equal(lab_wait(pid, 0), -1);
 	council_says("A3 A3 -");
 	close(lock);
+	close(watch);
 	assert_in_range(lab_wait(pid, 5000), 0, 1);
+	assert_true(council[1]->connections > 0);
 	assert_true(is_here());
 	assert_int_equal(lab_log_count(us, "released"), 0);
+	assert_int_equal(lab_log_count(us, "left to the next sync"), 0);
 }
 
 int netns_overtake_tests(void)
@@ -378,6 +409,7 @@ int netns_overtake_tests(void)
 		test(a_sync_that_is_overtaken_by_a_claim),
 		test(a_sync_that_is_overtaken_all_the_time),
 		test(a_sync_waits_for_the_lock),
+		test(a_sync_that_is_overtaken_halfway_tells_its_hook),
 		test(a_fence_looks_once_more),
 	};
 

@@ -90,6 +90,7 @@ int netns_garbage_tests(void);
 int netns_flood_tests(void);
 int netns_same_tests(void);
 int netns_sync_tests(void);
+int netns_many_tests(void);
 int netns_fence_tests(void);
 int netns_overtake_tests(void);
 int netns_quiet_tests(void);
