@@ -127,6 +127,7 @@ void run_again(struct run *run)
 	run_hook(run);	/* now, while there are the plan and the facts that it points into */
 	run->applied = run->planned = run->ready = false;
 	plan_free(&run->plan);
+	run->plan = (struct plan){ 0 };
 	run->note = (struct line){ 0 };
 }
 
@@ -270,15 +271,16 @@ static void advise(struct line *line)
 void run_report(const struct run *run, int err)
 {
 	const struct outcome *o = &run->outcome;
-	struct line line = { 0 }, warning = run->plan.warning, because = reason(run);
+	struct line line = { 0 }, warning = { 0 }, because = reason(run);
 	int priority = o->done.length > 0 ? LOG_NOTICE : LOG_INFO;
 	bool undecided = err == -EAGAIN && !run->verified;
 
-	line_add(&warning, "%s", o->warning.text);
+	/* one that was made ready and not followed warns of nothing */
+	line_add(&warning, "%s%s", run->planned ? run->plan.warning.text : "", o->warning.text);
 	line_add(&line, "%s: ", run->master->name);
 	if (err < 0) {
 		priority = undecided ? LOG_WARNING : LOG_ERR;
-		line_add(&line, "%s: %s", run->applied ? "failed" : undecided ? "undecided" : "refused",
+		line_add(&line, "%s: %s", run->applied || o->done.length > 0 ? "failed" : undecided ? "undecided" : "refused",
 			 run->why.text);
 		if (o->done.length > 0)
 			line_add(&line, "; before that: %s", o->done.text);

@@ -156,6 +156,57 @@ static void a_call_waits_for_its_own_master_only(void **state)
 	close(lock);
 }
 
+static void expect_told(const char *event, const char *const lines[])
+{
+	for (; *lines; lines++)
+		if (lab_sh(us, NULL, "grep -qxF '%s' /run/told.%s", *lines, event) != 0) {
+			lab_sh(us, NULL, "cat /run/told.%s >&2", event);
+			fail_msg("%s: no line \"%s\"", event, *lines);
+		}
+}
+
+/*
+ * Overtaken when it has moved the VIP already, it begins again, with arguments that Sentinel contradicts
+ * the first time alone. Each of the two moves is told as it was.
+ */
+static void a_call_that_is_overtaken_tells_of_both_moves(void **state)
+{
+	uint64_t number = raise_number(0);
+	pid_t pid;
+
+	(void)state;
+	lab_file(us, "hook", 0755, 0, "#!/bin/sh\nenv >/run/told.$1\n");
+	lab_config(us, "announce = none\nafter-claim = /run/hook\nafter-release = /run/hook\n" CONFIG4);
+	council_says("A3");
+	council_turn(1, "B4");
+	pid = lab_spawn(us, "output",
+			(const char *const[]){"strace", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e",
+					      "inject=pwrite64:delay_exit=400000:when=1", lab_program(),
+					      CALL(PEER4), NULL});
+	assert_true(LAB_UNTIL(raise_number(0) == number + 1, 5000));
+	raise_number(1); /* by a run that did not wait for the lock */
+	assert_int_equal(lab_wait(pid, 5000), 0);
+	assert_non_null(lab_log_wait(us, "mymaster: claimed " VIP4 " on eth0; released " VIP4, 500));
+	assert_false(is_here());
+	assert_non_null(lab_log_wait(us, "after-claim: /run/hook ended well", 5000));
+	assert_non_null(lab_log_wait(us, "after-release: /run/hook ended well", 5000));
+	expect_told("after-claim", (const char *const[]){"SENTINEL_VIP_TO=" OUR4, "SENTINEL_VIP_VIPS=" VIP4,
+							 "SENTINEL_VIP_INTERFACE=eth0", NULL});
+	expect_told("after-release", (const char *const[]){"SENTINEL_VIP_TO=" PEER4, "SENTINEL_VIP_VIPS=" VIP4,
+							   "SENTINEL_VIP_INTERFACE=eth0", NULL});
+}
+
+/* The plan was made before Sentinel had answered; what it warns of is none of the log's business then. */
+static void a_plan_that_is_not_followed_warns_of_nothing(void **state)
+{
+	(void)state;
+	lab_must(us, "ip link set eth0 arp off");
+	council_says("?");
+	sentinel(OUR4);
+	assert_int_equal(lab_log_count(us, "not announced there"), 0);
+	expect(2, "does not know mymaster");
+}
+
 /* ---- announcers ---- */
 
 #define ANNOUNCES "announce = 0.4 0.8 1.2\n" CONFIG4
@@ -400,6 +451,8 @@ int netns_overtake_tests(void)
 		test(a_call_asks_after_it_has_waited),
 		test(a_call_does_not_wait_for_long),
 		test(a_call_waits_for_its_own_master_only),
+		test(a_call_that_is_overtaken_tells_of_both_moves),
+		test(a_plan_that_is_not_followed_warns_of_nothing),
 		test(an_announcer_is_silenced_by_the_number),
 		test(an_announcer_is_silenced_by_a_release),
 		test(an_announcer_waits_for_the_lock),
