@@ -356,10 +356,9 @@ include tests/deep.mk
 
 # Installing -------------------------------------------------------------
 
-EXAMPLES = sentinel-vip.conf sentinel.conf redis-sentinel.service.d/sentinel-vip.conf \
-	sentinel-vip-sync.service.d/direct.conf $(filter-out hooks/run,$(patsubst examples/%,%,$(wildcard examples/hooks/*)))
-# beside one another as in the sources, so that they find each other
-DOCS = README.md README.zh-CN.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/*.svg)
+# beside one another as in the sources, so that they find each other; a run needs the sources
+EXAMPLES = $(filter-out %/run containers/sentinel-vip,$(patsubst examples/%,%,$(wildcard examples/*.conf examples/*.md examples/*/*)))
+DOCS = README.md README.zh-CN.md HACKING.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/*.svg)
 UNITS = $(sort $(notdir $(wildcard packaging/systemd/*)))
 # the texts name things where they are by default
 PLACE = sed -e 's|/usr/local/sbin/sentinel-vip|$(SBINDIR)/sentinel-vip|g' \
@@ -395,8 +394,8 @@ install: $(PROGRAM)
 # a configuration that was changed, and drop-ins under /etc, are the administrator's
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
-	-for d in $(DOCDIR)/examples/*.d $(DOCDIR)/examples/hooks $(DOCDIR)/examples $(DOCDIR)/docs $(DOCDIR) $(LIBEXECDIR); do \
-		rmdir $(DESTDIR)$$d; done 2>/dev/null
+	-for d in $(DESTDIR)$(DOCDIR)/examples/*/ $(addprefix $(DESTDIR),$(DOCDIR)/examples $(DOCDIR)/docs $(DOCDIR) $(LIBEXECDIR)); do \
+		rmdir $$d; done 2>/dev/null
 	@config=$(DESTDIR)$(CONFIG); if [ ! -e $$config ]; then :; \
 	elif $(COMMENTED) | cmp -s - $$config; then rm $$config; else echo "$$config is kept"; fi
 

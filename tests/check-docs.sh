@@ -208,6 +208,21 @@ names_exist() {
 	done
 }
 
+# What the documents link to, down to the heading.
+links() {
+	local file link target heading
+
+	while IFS=: read -r file link; do
+		target=${file%/*}/${link%%#*}
+		[[ $link != \#* ]] || target=$file
+		[[ -f $target ]] || differs "$file links to $link"
+		heading=${link#*#}
+		[[ $link == *#* && -f $target ]] || continue
+		sed -n 's/^#* *//p' "$target" | tr 'A-Z ' 'a-z-' | sed 's/[^a-z0-9_-]//g' | grep -xF -- "$heading" >/dev/null ||
+			differs "$file links to $link, which is no heading there"
+	done < <(grep -oE '\]\([^):]+\)' ./*.md docs/*.md examples/*.md examples/*/*.md | sed -E 's/\]\((.*)\)$/\1/')
+}
+
 # Every symptom names the tests that make it happen, and they are there.
 symptoms() {
 	local row file test
@@ -266,6 +281,7 @@ environment
 messages
 map
 names_exist
+links
 symptoms
 version
 lint

@@ -101,6 +101,20 @@ install_the_same() {
 	grep -q '^# mine' "$tree/etc/sentinel-vip.conf" || differs "a configuration that was changed is not kept"
 }
 
+# Each document that is linked to is there as well, whatever a format of packages makes of it.
+links_hold() {
+	local tree=$scratch/unpacked file link found=0
+
+	mkdir "$tree"
+	dpkg-deb -x "$built"/deb/sentinel-vip_*.deb "$tree" || return
+	while IFS=: read -r file link; do
+		found=$((found + 1))
+		[[ -e ${file%/*}/${link%%#*} ]] || differs "the .deb lacks $link, which ${file#"$tree"} names"
+	done < <(find "$tree" \( -name '*.md' -o -name '*.md.gz' \) -print0 | xargs -0 zgrep -HoE '\]\([^)#:][^):]*\)' |
+		sed -E 's/\]\((.*)\)$/\1/')
+	((found > 20)) || differs "nothing found: links of the documents"
+}
+
 versions() {
 	local number
 
@@ -116,6 +130,7 @@ build
 lint
 reproduce
 install_the_same
+links_hold
 if ((differences > 0)); then
 	exit 1
 fi
