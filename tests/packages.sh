@@ -86,7 +86,7 @@ install_the_same() {
 	[[ $(readlink "$tree/usr/sbin/sentinel-vip") == ../lib/sentinel-vip/sentinel-vip ]] ||
 		differs "make install: /usr/sbin/sentinel-vip leads to $(readlink "$tree/usr/sbin/sentinel-vip")"
 	# the generator looks there as well, whoever installed Sentinel
-	if grep -rlI '/usr/local/[^:]*sentinel-vip' "$tree" --exclude='*.md' --exclude=sentinel-vip-generator >&2; then
+	if grep -rlI '/usr/local/[^: ]*sentinel-vip' "$tree" --exclude='*.md' --exclude=sentinel-vip-generator >&2; then
 		differs "make install PREFIX=/usr: the files above name /usr/local"
 	fi
 
