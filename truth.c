@@ -13,6 +13,7 @@
 
 enum {
 	RESOLVE_MIN_MS = 50,
+	TALKS_MAX = 500,	/* Sentinels of all masters together: a process may open 1024 files */
 	NAMES_MS = 200,		/* beyond the deadline, for the names of all masters together */
 };
 
@@ -50,13 +51,15 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 
 /* A conversation of several masters, and where its answers lie for one. */
 struct place {
-	size_t talk;
+	size_t talk;		/* NO_TALK: there are too many */
 	size_t address, epoch, fellows;
 };
 
+#define NO_TALK SIZE_MAX
+
 struct talks {
-	struct sentinel **items;
-	struct endpoint *at;
+	struct sentinel *items[TALKS_MAX];
+	const struct endpoint *at[TALKS_MAX];
 	size_t count;
 };
 
@@ -64,35 +67,26 @@ static void close_talks(struct talks *talks)
 {
 	for (size_t i = 0; i < talks->count; i++)
 		sentinel_close(&talks->items[i]);
-	free(talks->items);
-	free(talks->at);
 }
 
 /* The conversation with that Sentinel, opened when it is the first time. */
 static int find_talk(struct talks *talks, const struct master *master, const struct endpoint *at,
 		     size_t *index)
 {
-	struct sentinel **items;
-	struct endpoint *places;
 	int err;
 
 	for (size_t i = 0; i < talks->count; i++)
-		if (endpoint_equal(&talks->at[i], at)) {
+		if (endpoint_equal(talks->at[i], at)) {
 			*index = i;
 			return 0;
 		}
-	items = reallocarray(talks->items, talks->count + 1, sizeof(struct sentinel *));
-	if (items == NULL)
-		return -ENOMEM;
-	talks->items = items;
-	places = reallocarray(talks->at, talks->count + 1, sizeof(*places));
-	if (places == NULL)
-		return -ENOMEM;
-	talks->at = places;
+	*index = NO_TALK;
+	if (talks->count == TALKS_MAX)
+		return 0;
 	err = sentinel_open(master, at, &talks->items[talks->count]);
 	if (err < 0)
 		return err;
-	talks->at[talks->count] = *at;
+	talks->at[talks->count] = at;
 	*index = talks->count++;
 	return 0;
 }
@@ -103,7 +97,7 @@ static int ask(struct talks *talks, const struct master *master, const struct en
 	int err = find_talk(talks, master, at, &place->talk);
 	struct sentinel *s;
 
-	if (err < 0)
+	if (err < 0 || place->talk == NO_TALK)
 		return err;
 	s = talks->items[place->talk];
 	err = sentinel_ask(s, SENTINEL_ADDRESS, master->name, &place->address);
@@ -115,10 +109,17 @@ static int ask(struct talks *talks, const struct master *master, const struct en
 }
 
 /* The address of GET-MASTER-ADDR-BY-NAME: in a failover SENTINEL MASTER has the old one. */
-static void read_vote(const struct talks *talks, const struct place *place, struct vote *vote)
+static void read_vote(const struct talks *talks, const struct place *place, struct council *council,
+		      struct vote *vote)
 {
-	const struct sentinel *s = talks->items[place->talk];	/* NOLINT: ask() opened it */
+	const struct sentinel *s;
 
+	if (place->talk == NO_TALK) {
+		snprintf(vote->answer.error, sizeof(vote->answer.error), "not asked");
+		council->unasked++;
+		return;
+	}
+	s = talks->items[place->talk];	/* NOLINT: ask() opened it */
 	sentinel_address(s, place->address, &vote->answer);
 	vote->has_epoch = sentinel_epoch(s, place->epoch, &vote->epoch);
 }
@@ -126,7 +127,7 @@ static void read_vote(const struct talks *talks, const struct place *place, stru
 static int ask_local(const struct master *const masters[], size_t count, double deadline_ms,
 		     struct council councils[])
 {
-	CLEANUP(close_talks) struct talks talks = { 0 };
+	CLEANUP(close_talks) struct talks talks = { .count = 0 };
 	struct place *places = calloc(count + 1, sizeof(*places));
 	int err = places == NULL ? -ENOMEM : 0;
 
@@ -137,9 +138,8 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 	for (size_t i = 0; err == 0 && i < count; i++) {
 		struct endpoint *fellows = NULL;
 		size_t n = 0;
-
-		int told = sentinel_others(talks.items[places[i].talk], places[i].fellows,
-					   &fellows, &n);
+		int told = places[i].talk == NO_TALK ? -EPROTO :
+			sentinel_others(talks.items[places[i].talk], places[i].fellows, &fellows, &n);
 
 		councils[i].blind = told < 0;
 		if (told == -ENOMEM)
@@ -150,7 +150,7 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 		} else {
 			councils[i].count = n + 1;
 			councils[i].votes[0].sentinel = masters[i]->sentinel;
-			read_vote(&talks, &places[i], &councils[i].votes[0]);
+			read_vote(&talks, &places[i], &councils[i], &councils[i].votes[0]);
 			for (size_t j = 0; j < n; j++)
 				councils[i].votes[j + 1].sentinel = fellows[j];
 		}
@@ -160,32 +160,45 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 	return err;
 }
 
-/* A place for each master and each of its Sentinels, the local one left empty. */
+static bool is_asked(const struct council *council, size_t index)
+{
+	return index > 0 && index < council->count && council->votes[index].sentinel.port != 0;
+}
+
+/*
+ * A place for each master and each of its Sentinels, the local one left empty.  The first fellow of
+ * each comes before the second of any, so that whoever is said to have a thousand fellows does
+ * not take the others' places.
+ */
 static int ask_fellows(const struct master *const masters[], size_t count, double deadline_ms,
 		       struct council councils[])
 {
-	CLEANUP(close_talks) struct talks talks = { 0 };
+	CLEANUP(close_talks) struct talks talks = { .count = 0 };
 	struct place *places;
-	size_t total = 0, next = 0;
+	size_t most = 0, next = 0;
 	int err = 0;
 
-	for (size_t i = 0; i < count; i++)
-		total += councils[i].count;
-	places = calloc(total + 1, sizeof(*places));
+	for (size_t i = 0; i < count; i++) {
+		next += councils[i].count;
+		most = councils[i].count > most ? councils[i].count : most;
+	}
+	places = calloc(next + 1, sizeof(*places));
 	if (places == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; err == 0 && j < councils[i].count; j++, next++)
-			if (j > 0 && councils[i].votes[j].sentinel.port != 0)
+	next = 0;
+	for (size_t j = 0; j < most; j++)
+		for (size_t i = 0; err == 0 && i < count; i++)
+			if (is_asked(&councils[i], j))
 				err = ask(&talks, masters[i], &councils[i].votes[j].sentinel, false,
-					  &places[next]);
+					  &places[next++]);
 	if (err == 0)
 		sentinel_hear(talks.items, talks.count, deadline_ms);
 	next = 0;
-	for (size_t i = 0; err == 0 && i < count; i++)
-		for (size_t j = 0; j < councils[i].count; j++, next++)
-			if (j > 0 && councils[i].votes[j].sentinel.port != 0)
-				read_vote(&talks, &places[next], &councils[i].votes[j]);
+	for (size_t j = 0; err == 0 && j < most; j++)
+		for (size_t i = 0; i < count; i++)
+			if (is_asked(&councils[i], j))
+				read_vote(&talks, &places[next++], &councils[i],
+					  &councils[i].votes[j]);
 	free(places);
 	return err;
 }
@@ -299,6 +312,9 @@ void council_tell(const struct council *council, struct line *line)
 {
 	char at[ENDPOINT_TEXT_SIZE];
 
+	if (council->unasked > 0)
+		line_add(line, "%zu of its %zu Sentinels were not asked, since those of all masters are "
+			 "more than %d; ", council->unasked, council->count, TALKS_MAX);
 	for (size_t i = 0; i < council->count; i++) {
 		line_add(line, "%s%s: ", i > 0 ? ", " : "",
 			 endpoint_text(&council->votes[i].sentinel, at));

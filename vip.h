@@ -899,6 +899,7 @@ struct council {
 	struct vote *votes;
 	size_t count;
 	bool blind;		/* the local one did not say who the others are */
+	size_t unasked;		/* of the Sentinels, since there are more than this program asks */
 };
 
 /*

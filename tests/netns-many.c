@@ -6,9 +6,14 @@
  */
 #include "netns-council.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define MANY 20
 #define VIP_OF "10.0.0.%d"
@@ -230,6 +235,115 @@ static void nobody_is_always_the_last(void **state)
 	}
 }
 
+/* ---- a liar ---- */
+
+#define LIAR_PORT 26500
+#define FELLOWS 1000 /* of each master */
+
+/* What it says to one question; `port` is that of its next fellow. */
+static void lie(FILE *out, const char *question, int *port)
+{
+	if (strstr(question, "GET-MASTER")) {
+		fprintf(out, "*2\r\n$8\r\n" OUR4 "\r\n$4\r\n6379\r\n");
+	} else if (strstr(question, "SENTINELS")) {
+		fprintf(out, "*%d\r\n", FELLOWS);
+		for (int i = 0; i < FELLOWS; i++, (*port)++)
+			fprintf(out, "*4\r\n$2\r\nip\r\n$9\r\n10.0.0.99\r\n$4\r\nport\r\n$%d\r\n%d\r\n",
+				snprintf(NULL, 0, "%d", *port), *port);
+	} else if (strstr(question, "MASTER")) {
+		fprintf(out, "*2\r\n$12\r\nconfig-epoch\r\n$1\r\n3\r\n");
+	}
+}
+
+/* A Sentinel that names other fellows for each master, who are nowhere. */
+static void serve_lies(int listener)
+{
+	char line[256];
+
+	for (;;) {
+		int fd = accept(listener, NULL, NULL), port = 1;
+		FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
+		char question[1024] = "";
+
+		/* "*3", and each word with its length before it */
+		while (in && out && fgets(line, sizeof line, in)) {
+			if (*line == '*')
+				*question = '\0';
+			strncat(question, line, sizeof question - strlen(question) - 1);
+			if (line[0] == 'm') { /* the name of a master is the last word */
+				lie(out, question, &port);
+				fflush(out);
+			}
+		}
+		if (in)
+			fclose(in);
+		if (out)
+			fclose(out);
+	}
+}
+
+static double cpu_ms(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_CHILDREN, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
+}
+
+static pid_t liar_start(void)
+{
+	int listener = lab_socket(us, AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(LIAR_PORT),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	pid_t pid;
+
+	if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
+	    bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 8) < 0)
+		lab_fail("listen: %m");
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		lab_fail("fork: %m");
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		serve_lies(listener);
+	}
+	close(listener);
+	return pid;
+}
+
+/* It cannot make us ask the whole world, nor keep us from asking for the honest one. */
+static void a_liar_with_sixty_thousand_fellows(void **state)
+{
+	bool told = false;
+	pid_t liar;
+
+	(void)state;
+	liar = liar_start();
+	configure(60, "sentinel = 127.0.0.1:26500\n");
+	lab_must(us, "printf '[honest]\\nsentinel = 127.0.0.1:26379\\nvip = " VIP4 "\\n' "
+		     ">>/run/sentinel-vip.conf");
+	council_says("A3 A3 A3");
+	/* on a busy machine not all lies are told in time */
+	for (int tries = 0; tries < 5 && !told; tries++) {
+		double before = cpu_ms();
+
+		council_vip(false);
+		lab_log_clear(us);
+		vip("sync");
+		assert_int_equal(r.status, 1);
+		assert_in_range((int)(cpu_ms() - before), 0, 2000);
+		told = lab_log_count(us, " of its 1001 Sentinels were not asked, since") == 60;
+	}
+	kill(liar, SIGKILL);
+	lab_wait(liar, -1);
+	assert_true(told);
+	assert_int_equal(lab_log_count(us, ": undecided: no majority of its Sentinels agrees"), 60);
+	assert_int_equal(standing(60), 0);
+	assert_int_equal(lab_addr_copies(us, VIP4), 1);
+}
+
 int netns_many_tests(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
@@ -240,6 +354,7 @@ int netns_many_tests(void)
 		test(who_is_overtaken_keeps_nobody),
 		test(locks_are_let_go_when_the_others_take_long),
 		test(nobody_is_always_the_last),
+		test(a_liar_with_sixty_thousand_fellows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
