@@ -358,6 +358,29 @@ static void libmnl_is_missing(void **state)
 	expect(0, "released", "connections are not closed: libmnl.so.0 cannot be loaded");
 }
 
+/* One that lacks a function, wherever that would be called first, is none: nothing ends in the middle. */
+static void libmnl_is_another(void **state)
+{
+	static const char *const lacks[] = {"mnl_socket_bind", "mnl_nlmsg_put_header", "mnl_attr_put",
+					    "mnl_nlmsg_next", "mnl_socket_close"};
+
+	(void)state;
+	if (lab_sh(us, NULL, "ldd %s | grep -q libmnl", getenv("SENTINEL_VIP")) == 0)
+		return; /* the loader's business */
+	lab_config(us, "announce = none\n" CONFIG4);
+	for (size_t i = 0; i < sizeof lacks / sizeof *lacks; i++) {
+		lab_must(us, "for f in $(/sbin/ldconfig -p | sed -n 's/.*libmnl.so.0 .*=> //p'); do "
+			     "LC_ALL=C sed 's/\\x00%s\\x00/\\x00M%s\\x00/' $f >/run/libmnl; "
+			     "mount --bind /run/libmnl $f; done", lacks[i], lacks[i] + 1);
+		sentinel(OUR4);
+		expect(0, "claimed");
+		sentinel(PEER4);
+		expect(0, "released", "connections are not closed: libmnl.so.0 cannot be loaded");
+		lab_must(us, "for f in $(/sbin/ldconfig -p | sed -n 's/.*libmnl.so.0 .*=> //p'); do "
+			     "umount $f; done");
+	}
+}
+
 int netns_fault_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +397,7 @@ int netns_fault_tests(void)
 		netns_test(killed_while_releasing_the_primary),
 		netns_test(killed_child_is_replaced),
 		netns_test(libmnl_is_missing),
+		netns_test(libmnl_is_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
