@@ -409,7 +409,8 @@ EPOCH = $(shell date -u -d "$$(sed -n 's/^ -- .*>  //p;T;q' packaging/debian/cha
 define release
 	rm -rf $(1)
 	mkdir -p $(1)/$(RELEASE)
-	if [ -e .git ]; then git ls-files -co --exclude-standard -z; else find . -path ./build -prune -o -type f -printf '%P\0'; fi | \
+	if git ls-files Makefile >/dev/null 2>&1; then git ls-files -co --exclude-standard -z; \
+	else find . \( -path ./build -o -path ./.git \) -prune -o -type f -printf '%P\0'; fi | \
 		tar -c --null -T - | tar -x -C $(1)/$(RELEASE)
 	chmod -R u=rwX,go=rX $(1)/$(RELEASE)
 	find $(1)/$(RELEASE) -exec touch -h -d @$(EPOCH) {} +

@@ -55,7 +55,9 @@ reproduce() {
 	local copy=$scratch/a/rather/longer/path/sentinel-vip file
 
 	mkdir -p "$copy"
-	if [[ -e .git ]]; then git ls-files -co --exclude-standard -z; else find . -path ./build -prune -o -type f -printf '%P\0'; fi |
+	if git ls-files Makefile >/dev/null 2>&1; then git ls-files -co --exclude-standard -z; else
+		find . \( -path ./build -o -path ./.git \) -prune -o -type f -printf '%P\0'
+	fi |
 		tar -c --null -T - | tar -x -C "$copy"
 	find "$copy" -exec touch -h -d '2020-02-02 02:02:02' {} +
 	chmod -R go-rwx "$copy"
