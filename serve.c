@@ -144,12 +144,11 @@ int serve_begin(int fd, struct session *session, struct why *why)
 	return 0;
 }
 
-/* Sends what was printed, and puts the descriptor back. */
-static int give_back(int fd, int *kept, int to, enum relay_kind kind)
+/* Sends what was printed, unless that failed before, and puts the descriptor back. */
+static int give_back(int fd, int *kept, int to, enum relay_kind kind, int err)
 {
 	struct relay_packet packet;
 	off_t at = 0;
-	int err = 0;
 	ssize_t n;
 
 	relay_head(kind, 0, &packet.head);
@@ -180,9 +179,8 @@ void serve_end(struct session *session, enum verdict verdict)
 
 	setsockopt(session->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	fflush(NULL);
-	err = give_back(STDOUT_FILENO, &session->out, session->fd, RELAY_OUT);
-	if (err == 0)
-		err = give_back(STDERR_FILENO, &session->err, session->fd, RELAY_ERR);
+	err = give_back(STDOUT_FILENO, &session->out, session->fd, RELAY_OUT, 0);
+	err = give_back(STDERR_FILENO, &session->err, session->fd, RELAY_ERR, err);
 	if (err == 0)
 		send_verdict(session->fd, verdict);
 	/* whoever else has it, the asking end is not kept */

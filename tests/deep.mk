@@ -20,6 +20,9 @@ analyze: deps
 
 # All tests under the sanitizers, and under valgrind ---------------------
 
+# these wait more than they work, so beside each other
+ALL_HOSTS = check-hosts-1 check-hosts-2 check-hosts-3 check-clusters
+HOSTS_TESTS = check-netns check-parts check-cluster check-faces
 ASAN_ALL = O=build/asan-all PROGRAM=build/asan-all/sentinel-vip CFLAGS='-O1 -g $(FUZZ_SANITIZE)'
 asan-all: deps
 	$(call apt,libasan8 libubsan1)
@@ -29,51 +32,45 @@ asan-all: deps
 
 check-asan-all: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
-	$(call run,$(O)/check-netns)
-	$(call run,$(O)/check-parts)
-	$(call run,$(O)/check-cluster)
-	$(call run,$(O)/check-faces)
+	@LAB_SLOW=3 $(MAKE) --no-print-directory -j4 $(ALL_HOSTS)
 
-# The tests that keep time fail where all takes thirty times as long, and are named; what counts
-# is what valgrind says of each process that ran.
-VALGRIND_GROUPS = netns cluster faces
+# Where all takes many times as long some tests cannot pass, since the program's own deadlines do not
+# wait: tests/valgrind-late names them.  Leaks and misuse count in these, too.
 VALGRIND = valgrind -q --leak-check=full --show-leak-kinds=definite,indirect \
-	--errors-for-leak-kinds=definite,indirect --error-exitcode=99
+	--errors-for-leak-kinds=definite,indirect --suppressions=tests/valgrind.supp --error-exitcode=99
+VALGRIND_RUN = build/valgrind/run
 check-valgrind: deps
 	$(call apt,valgrind)
 	$(root)
 	@$(MAKE) --no-print-directory -s O=build/valgrind PROGRAM=build/valgrind/program CFLAGS='-O1 -g' \
-		build/valgrind/program build/valgrind/check-unit $(VALGRIND_GROUPS:%=build/valgrind/check-%)
-	rm -rf build/valgrind/logs && mkdir -p -m 1777 $(VALGRIND_GROUPS:%=build/valgrind/logs/%/log) build/valgrind/logs/unit
-	for g in $(VALGRIND_GROUPS); do \
-		cp tests/under-valgrind build/valgrind/logs/$$g/sentinel-vip && cp build/valgrind/program build/valgrind/logs/$$g/; done
-	chmod 1777 build/valgrind/logs/*/log
-	$(VALGRIND) --log-file=build/valgrind/logs/unit/%p build/valgrind/check-unit
-	tests/valgrind-logs unit build/valgrind/logs/unit 20
-	-SENTINEL_VIP=build/valgrind/logs/netns/sentinel-vip build/valgrind/check-netns
-	tests/valgrind-logs netns build/valgrind/logs/netns/log 300
-	-SENTINEL_VIP=build/valgrind/logs/cluster/sentinel-vip build/valgrind/check-cluster
-	tests/valgrind-logs cluster build/valgrind/logs/cluster/log 50
-	-SENTINEL_VIP=build/valgrind/logs/faces/sentinel-vip build/valgrind/check-faces
-	tests/valgrind-logs faces build/valgrind/logs/faces/log 20
+		build/valgrind/program build/valgrind/check-unit $(HOSTS_TESTS:%=build/valgrind/%)
+	rm -rf $(VALGRIND_RUN) build/valgrind/unit && mkdir -p $(VALGRIND_RUN)/log build/valgrind/unit
+	chmod 1777 $(VALGRIND_RUN)/log
+	cp tests/under-valgrind $(VALGRIND_RUN)/sentinel-vip
+	cp build/valgrind/program tests/valgrind.supp $(VALGRIND_RUN)/
+	$(VALGRIND) --log-file=build/valgrind/unit/run-%p build/valgrind/check-unit
+	tests/valgrind-logs 'the unit tests' build/valgrind/unit 20
+	@status=0; LAB_SLOW=10 LATE=tests/valgrind-late $(MAKE) --no-print-directory -k -j4 O=build/valgrind \
+		PROGRAM=$(VALGRIND_RUN)/sentinel-vip $(ALL_HOSTS) || status=1; \
+	tests/valgrind-logs 'the program' $(VALGRIND_RUN)/log 400 || status=1; exit $$status
 
 # Coverage ---------------------------------------------------------------
 
 # A test may fail for being watched, by strace say; `make check` is the judge of that.
-COVERAGE_GROUPS = check-unit check-netns check-parts check-cluster check-faces
+COVERAGE_MAKE = O=build/coverage PROGRAM=build/coverage/sentinel-vip
 coverage: deps
 	$(call apt,gcovr)
 	$(root)
-	@$(MAKE) --no-print-directory -s O=build/coverage PROGRAM=build/coverage/sentinel-vip \
+	@$(MAKE) --no-print-directory -s $(COVERAGE_MAKE) \
 		CFLAGS='-O0 -g --coverage' build/coverage/tests/coverage-exit.o
-	@$(MAKE) --no-print-directory -s O=build/coverage PROGRAM=build/coverage/sentinel-vip \
+	@$(MAKE) --no-print-directory -s $(COVERAGE_MAKE) \
 		CFLAGS='-O0 -g --coverage' LDFLAGS='-Wl,--wrap=_exit build/coverage/tests/coverage-exit.o' \
-		build/coverage/sentinel-vip $(COVERAGE_GROUPS:%=build/coverage/%) fuzz-targets
+		build/coverage/sentinel-vip build/coverage/check-unit $(HOSTS_TESTS:%=build/coverage/%) fuzz-targets
 	find build/coverage -name '*.gcda' -delete
 	# whoever the tests run it as has to be able to add what it came through
 	build/coverage/sentinel-vip --version && chmod -R a+rwX build/coverage
-	-for g in $(COVERAGE_GROUPS); do \
-		SENTINEL_VIP=build/coverage/sentinel-vip build/coverage/$$g; done
+	-SENTINEL_VIP=build/coverage/sentinel-vip build/coverage/check-unit
+	-@LAB_SLOW=2 $(MAKE) --no-print-directory -k -j4 $(COVERAGE_MAKE) $(ALL_HOSTS)
 	-tests/check-docs.sh build/coverage/sentinel-vip
 	for t in $(FUZZ_TARGETS); do build/coverage/fuzz-$$t tests/fuzz/corpus/$$t || exit 1; done
 	tests/coverage build/coverage
@@ -91,10 +88,10 @@ FUZZ_BUILT = $(FUZZ_TARGETS:%=$(O)/fuzz-%)
 # what a target has in place of a part of the program
 FUZZ_INSTEAD_sentinel = $(O)/resolve.o
 
-$(FUZZ_TARGETS:%=$(O)/tests/fuzz/%.o) $(O)/tests/fuzz/world.o $(O)/tests/fuzz/replay.o: tests/fuzz/fuzz.h
+$(FUZZ_TARGETS:%=$(O)/tests/fuzz/%.o) $(O)/tests/fuzz/world.o $(O)/tests/fuzz/mend.o $(O)/tests/fuzz/replay.o: tests/fuzz/fuzz.h
 
 # all libraries shared: they find the calls of world.c before those of libc
-$(FUZZ_BUILT): $(O)/fuzz-%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/world.o $(FUZZ_MAIN) $(PARTS)
+$(FUZZ_BUILT): $(O)/fuzz-%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/world.o $(O)/tests/fuzz/mend.o $(FUZZ_MAIN) $(PARTS)
 	$(LINK) $(FUZZ_LINK) -o $@ $(filter-out $(FUZZ_INSTEAD_$*),$^) $(SHARED)
 
 .PHONY: asan-all check-asan-all check-valgrind analyze coverage deps-fuzz fuzz fuzz-targets check-fuzz check-corpora

@@ -19,22 +19,6 @@ static const struct ip ips[IPS] = {
 
 static size_t destroyable;	/* how many of them may lose their connections */
 
-static void mend(uint8_t *bytes, size_t size)
-{
-	for (size_t at = 0; at + sizeof(struct nlmsghdr) <= size;) {
-		struct nlmsghdr header;
-
-		memcpy(&header, bytes + at, sizeof(header));
-		header.nlmsg_len &= 0x1ff;
-		if (header.nlmsg_len < sizeof(header))
-			header.nlmsg_len = sizeof(header);
-		if (header.nlmsg_len > size - at)
-			header.nlmsg_len = (uint32_t)(size - at);
-		memcpy(bytes + at, &header, sizeof(header));
-		at += NLMSG_ALIGN(header.nlmsg_len);
-	}
-}
-
 /* Whether a socket's local address is one of ours, v4-mapped ones included. */
 static bool is_ours(const struct inet_diag_req_v2 *r)
 {
@@ -67,16 +51,10 @@ static void check_sent(const uint8_t *bytes, size_t size)
 	}
 }
 
-/* 0 or -errno, which strerror() can be asked about */
-static void check_error(int err)
-{
-	must(err <= 0 && err >= -4095);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_world world = { .script = { data, size }, .framed = true, .sent = check_sent,
-				    .mend = mend };
+				        .mend = fuzz_mend_netlink };
 	uint8_t mode = fuzz_byte(&world.script);
 	size_t connections[IPS], destroyed = SIZE_MAX;
 	bool listens;
@@ -100,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(err < 0 ? destroyed == SIZE_MAX : destroyed <= size);
 		break;
 	}
-	check_error(err);
+	fuzz_check_error(err);
 	must(clock_ms() - begun < 2 * DEADLINE_MS);
 	fuzz_end();
 	return 0;

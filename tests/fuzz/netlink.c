@@ -18,23 +18,6 @@ static size_t stand_in_count;
 static bool sealing;			/* a route may be deleted now */
 static bool bare;			/* more stand-ins than are kept here */
 
-/* A datagram is whole messages: one too long ends where it does, one too short is the last. */
-static void mend(uint8_t *bytes, size_t size)
-{
-	for (size_t at = 0; at + sizeof(struct nlmsghdr) <= size;) {
-		struct nlmsghdr header;
-
-		memcpy(&header, bytes + at, sizeof(header));
-		header.nlmsg_len &= 0x1ff;
-		if (header.nlmsg_len < sizeof(header))
-			header.nlmsg_len = sizeof(header);
-		if (header.nlmsg_len > size - at)
-			header.nlmsg_len = (uint32_t)(size - at);
-		memcpy(bytes + at, &header, sizeof(header));
-		at += NLMSG_ALIGN(header.nlmsg_len);
-	}
-}
-
 static bool read_local(const struct nlmsghdr *message, struct ip *ip)
 {
 	const struct ifaddrmsg *fixed = NLMSG_DATA(message);
@@ -95,12 +78,6 @@ static void check_sent(const uint8_t *bytes, size_t size)
 		left -= whole;
 		message = (const struct nlmsghdr *)(const void *)((const uint8_t *)message + whole);
 	}
-}
-
-/* 0 or -errno, which strerror() can be asked about */
-static void check_error(int err)
-{
-	must(err <= 0 && err >= -4095);
 }
 
 static struct vip vips[] = {
@@ -169,7 +146,7 @@ static void gather(struct netlink *netlink, uint8_t options)
 	master.vip_count = (options & 1) != 0 ? 3 : 1;
 	strcpy(master.interface, (options & 2) == 0 ? "" : (options & 4) == 0 ? "eth0" : "an-altname-of-eth0");
 	err = facts_gather(netlink, &config, &master, &here, (options & 8) != 0, &facts);
-	check_error(err);
+	fuzz_check_error(err);
 	if (err < 0) {
 		must(facts.address_count == 77);
 		return;
@@ -186,7 +163,7 @@ static void seal(struct netlink *netlink, uint8_t options)
 	bool sealed;
 
 	sealing = (options & 4) != 0;
-	check_error(sealing ? route_seal(netlink, &a) : route_is_sealed(netlink, &a, &sealed));
+	fuzz_check_error(sealing ? route_seal(netlink, &a) : route_is_sealed(netlink, &a, &sealed));
 	sealing = false;
 }
 
@@ -196,13 +173,13 @@ static void change(struct netlink *netlink, uint8_t options)
 	struct address a = { .ip = vip->ip, .prefixlen = vip->prefixlen, .ifindex = IFINDEX };
 
 	if ((options & 16) == 0) {
-		check_error(vip_add(netlink, vip, IFINDEX));
+		fuzz_check_error(vip_add(netlink, vip, IFINDEX));
 		return;
 	}
 	if ((options & 8) != 0 && a.ip.family == AF_INET)
 		a.peer = (struct ip){ .family = AF_INET, .bytes = { 10, 0, 0, 77 } };
 	deleted = &a;
-	check_error(vip_delete(netlink, &a));
+	fuzz_check_error(vip_delete(netlink, &a));
 	deleted = NULL;
 }
 
@@ -218,7 +195,7 @@ static void watch(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_world world = { .script = { data, size }, .framed = true, .sent = check_sent,
-				    .mend = mend };
+				        .mend = fuzz_mend_netlink };
 	uint8_t mode = fuzz_byte(&world.script), options = fuzz_byte(&world.script);
 	struct link link = { .ifindex = 77 };
 	struct netlink *netlink = NULL;
@@ -231,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (mode % 5) {
 	case 0:
 		err = facts_read_link(netlink, IFINDEX, &link);
-		check_error(err);
+		fuzz_check_error(err);
 		must(err == 0 ? link.ifindex != 0 : link.ifindex == 77);
 		break;
 	case 1:

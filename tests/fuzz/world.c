@@ -23,6 +23,7 @@
 enum {
 	FIRST_FD = 1000,	/* of those that are not real */
 	FDS = 512,
+	TYPE_MASK = 0xf,	/* what of a socket's type is no flag */
 	CALL_US = 20,		/* each look at the clock takes time, so that loops by it end */
 };
 
@@ -34,9 +35,11 @@ static struct {
 	uint64_t us;
 } now;
 
+int fuzz_report_fd = STDERR_FILENO;
+
 void fuzz_broken(const char *what, const char *file, int line)
 {
-	fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+	dprintf(fuzz_report_fd, "%s:%d: does not hold: %s\n", file, line, what);
 	abort();
 }
 
@@ -66,13 +69,6 @@ struct ip fuzz_ip(struct fuzz *fuzz)
 
 	fuzz_bytes(fuzz, ip.bytes, ip_bits(&ip) / 8);
 	return ip;
-}
-
-void fuzz_check_why(const struct why *why)
-{
-	must(why->text[0] != '\0');
-	for (const char *c = why->text; *c != '\0'; c++)
-		must((unsigned char)*c >= ' ' && *c != 0x7f);
 }
 
 void fuzz_begin(const struct fuzz_world *world)
@@ -123,7 +119,7 @@ int poll(struct pollfd *polls, nfds_t count, int timeout_ms)
 		return (int)syscall(SYS_poll, polls, count, timeout_ms);
 	must(timeout_ms >= 0);	/* every wait has an end */
 	for (nfds_t i = 0; i < count; i++) {
-		int wanted = is_ours(polls[i].fd) ? polls[i].events : 0;
+		int wanted = is_ours(polls[i].fd) ? polls[i].events : polls[i].events & POLLOUT;
 
 		if (now.world.script.left == 0)
 			wanted &= ~POLLIN;
@@ -141,6 +137,8 @@ int socket(int family, int type, int protocol)
 {
 	if (!now.on)
 		return (int)syscall(SYS_socket, family, type, protocol);
+	if ((type & TYPE_MASK) > SOCK_PACKET)
+		return fail(EINVAL);
 	for (int i = 0; i < FDS; i++)
 		if (!now.open[i]) {
 			now.open[i] = true;
@@ -164,9 +162,20 @@ int bind(int fd, const struct sockaddr *address, socklen_t size)
 	return is_ours(fd) ? 0 : (int)syscall(SYS_bind, fd, address, size);
 }
 
+/* What a unix socket's calls come to: 0, or -1 and one of these errors. */
+static int try(int fd, const int errors[8])
+{
+	uint8_t byte = now.world.unsure && now.family[fd - FIRST_FD] == AF_UNIX ?
+		fuzz_byte(&now.world.script) : 0;
+
+	return byte < 0xe0 ? 0 : fail(errors[byte % 8]);
+}
+
 int connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-	return is_ours(fd) ? 0 : (int)syscall(SYS_connect, fd, address, size);
+	static const int errors[8] = { EAGAIN, ENOENT, ECONNREFUSED, EACCES, EAGAIN, EPERM, ENOMEM, EAGAIN };
+
+	return is_ours(fd) ? try(fd, errors) : (int)syscall(SYS_connect, fd, address, size);
 }
 
 int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
@@ -177,23 +186,40 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
 int getsockname(int fd, struct sockaddr *address, socklen_t *size)
 {
 	const struct sockaddr_nl nl = { .nl_family = AF_NETLINK, .nl_pid = 4711 };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
 
 	if (!is_ours(fd))
 		return (int)syscall(SYS_getsockname, fd, address, size);
+	if (now.family[fd - FIRST_FD] == AF_UNIX && now.world.caller != NULL) {
+		snprintf(un.sun_path, sizeof(un.sun_path), "%s", now.world.caller->path);
+		memcpy(address, &un, *size < sizeof(un) ? *size : sizeof(un));
+		*size = sizeof(un);
+		return 0;
+	}
 	memcpy(address, &nl, *size < sizeof(nl) ? *size : sizeof(nl));
 	*size = sizeof(nl);
 	return 0;
 }
 
-/* Who asks the relay is root, over the kind of socket that it expects. */
+/* Of the kind of socket that the relay expects. */
 int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 {
-	const struct ucred peer = { .pid = 1, .uid = 0, .gid = 0 };
+	static const struct fuzz_caller root;
+	const struct fuzz_caller *caller = now.world.caller != NULL ? now.world.caller : &root;
+	const struct ucred peer = { .pid = 1, .uid = caller->uid, .gid = caller->gid };
 
 	if (!is_ours(fd))
 		return (int)syscall(SYS_getsockopt, fd, level, option, value, size);
 	if (option == SO_PEERCRED) {
 		memcpy(value, &peer, sizeof(peer));
+		return 0;
+	}
+	if (option == SO_PEERGROUPS) {
+		must(*size >= sizeof(caller->groups));
+		if (caller->group_count * sizeof(gid_t) > sizeof(caller->groups))
+			return fail(ERANGE);
+		*size = (socklen_t)(caller->group_count * sizeof(gid_t));
+		memcpy(value, caller->groups, *size);
 		return 0;
 	}
 	must(*size == sizeof(int));
@@ -205,9 +231,12 @@ int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 
 static ssize_t keep(int fd, const void *bytes, size_t size)
 {
+	void (*sent)(const uint8_t *, size_t) =
+		now.family[fd - FIRST_FD] == AF_UNIX ? now.world.sent_unix : now.world.sent;
+
 	must(now.open[fd - FIRST_FD]);
-	if (now.world.sent != NULL && now.family[fd - FIRST_FD] != AF_UNIX)
-		now.world.sent(bytes, size);
+	if (sent != NULL)
+		sent(bytes, size);
 	return (ssize_t)size;
 }
 
@@ -225,11 +254,14 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags)
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
+	static const int errors[8] = { EINTR, EPIPE, ECONNRESET, ENOBUFS, EINTR, EAGAIN, ENOMEM, EINTR };
 	static uint8_t whole[1 << 20];
 	size_t size = 0;
 
 	if (!is_ours(fd))
 		return syscall(SYS_sendmsg, fd, message, flags);
+	if (try(fd, errors) < 0)
+		return -1;
 	for (size_t i = 0; i < message->msg_iovlen; i++) {
 		must(message->msg_iov[i].iov_len <= sizeof(whole) - size);
 		memcpy(whole + size, message->msg_iov[i].iov_base, message->msg_iov[i].iov_len);
@@ -238,10 +270,16 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	return keep(fd, whole, size);
 }
 
-/* What is printed is of no interest. */
+/* What is printed is of no interest; a pipe may take a part, or be closed. */
 ssize_t write(int fd, const void *bytes, size_t size)
 {
-	return now.on && fd <= STDERR_FILENO ? (ssize_t)size : syscall(SYS_write, fd, bytes, size);
+	uint8_t byte;
+
+	if (!now.on || fd > STDERR_FILENO)
+		return syscall(SYS_write, fd, bytes, size);
+	byte = now.world.unsure ? fuzz_byte(&now.world.script) : 0;
+	return byte >= 0xe0 ? fail((byte & 1) == 0 ? EINTR : EPIPE) :
+		(ssize_t)(byte >= 0x80 ? (size + 1) / 2 : size);
 }
 
 int shutdown(int fd, int how)
