@@ -246,11 +246,8 @@ check: deps
 check-docs: $(PROGRAM)
 	tests/check-docs.sh $(PROGRAM)
 
-# Hosts, kernels and Sentinels keep real time, which a busy machine does not give them:
-# what fails is said, and run once more; twice in a row is the program's fault.
 define run
-	SENTINEL_VIP=$(PROGRAM) $(1) || \
-		{ echo '$(1) failed; once more, in case the machine was too busy' >&2; SENTINEL_VIP=$(PROGRAM) $(1); }
+	SENTINEL_VIP=$(PROGRAM) tests/once-more $(1)
 endef
 
 # Most of the time is waited, so they wait beside each other.
@@ -260,13 +257,14 @@ check-tree: $(PROGRAM) $(BUILT_TESTS)
 		check-hosts-3 check-servers
 	tests/check-docs.sh $(PROGRAM)
 
-.PHONY: check-hosts-1 check-hosts-2 check-hosts-3 check-servers
+.PHONY: check-hosts-1 check-hosts-2 check-hosts-3 check-servers check-clusters
 check-hosts-1 check-hosts-2 check-hosts-3: check-hosts-%:
 	$(call run,$(O)/check-netns $*/3)
-check-servers:
+check-clusters:
 	$(call run,$(O)/check-cluster)
 	$(call run,$(O)/check-faces)
 	$(call run,$(O)/check-parts)
+check-servers: check-clusters
 	$(call run,$(O)/check-faults --sample 19 --no-lasting)
 
 check-unit check-netns check-parts check-cluster check-faces check-faults: deps
@@ -339,7 +337,7 @@ check-asan: $(PROGRAM) $(O)/check-unit $(O)/check-parts $(O)/check-netns
 # varFuncNullUB: where POSIX holds NULL is a pointer, and ends a list of arguments as one
 lint: deps-lint
 	mandoc -Tlint -W warning man/*.[58]
-	shellcheck .ci/run tests/fuzz/run tests/coverage tests/under-valgrind tests/valgrind-logs tests/*.sh tests/bench-others \
+	shellcheck .ci/run tests/once-more tests/fuzz/run tests/coverage tests/under-valgrind tests/valgrind-logs tests/*.sh tests/bench-others \
 		packaging/completion/*.bash packaging/setup/*
 	shellcheck examples/*.sh examples/run-all examples/*/run examples/containers/rootfs examples/containers/entrypoint \
 		examples/from-a-script/failover.sh examples/from-keepalived/is-master $(filter-out %.md %/run,$(wildcard examples/hooks/*))

@@ -31,6 +31,19 @@ int64_t lab_now_ns(void)
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
+int lab_slow(void)
+{
+	const char *text = getenv("LAB_SLOW");
+	int times = text ? atoi(text) : 1;
+
+	return times > 1 ? times : 1;
+}
+
+bool lab_took_at_most(const struct lab_result *r, int ms)
+{
+	return r->exit_ns - r->exec_ns < (int64_t)ms * lab_slow() * 1000000;
+}
+
 void lab_sleep_ms(int ms)
 {
 	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};

@@ -165,6 +165,13 @@ int lab_vip(struct lab_host *h, struct lab_result *r, ...) __attribute__((sentin
 /* ---- lab-watch.c: what comes out, seen from outside the program under test ---- */
 
 int64_t lab_now_ns(void); /* CLOCK_REALTIME, as frames are stamped */
+/*
+ * How many times as long all may take as in a build that is installed: $LAB_SLOW, for the
+ * sanitizers or valgrind, 1 without. What a run takes of the memory is then not its own, either.
+ */
+int lab_slow(void);
+/* The run took this long at the most, times that. */
+bool lab_took_at_most(const struct lab_result *r, int ms);
 void lab_sleep_ms(int ms);
 
 /* Evaluates COND every 2 ms until it is true, MS at most; is COND's last value. */

@@ -249,7 +249,7 @@ static void name_server_is_mute(void **state)
 	before = netns_state();
 	sentinel("redis-1");
 	ms = (int)((r.exit_ns - r.exec_ns) / 1000000);
-	assert_in_range(ms, 1900, 2500);
+	assert_in_range(ms, 1900, 2500 * lab_slow());
 	expect(2, "mymaster: ", "redis-1");
 	assert_true(questions(fd) > 0);
 	expect_unchanged(before);
@@ -265,7 +265,7 @@ static void name_does_not_exist(void **state)
 	before = netns_state();
 	sentinel("no-such-host");
 	expect(2, "mymaster: ", "no-such-host");
-	assert_true(r.exit_ns - r.exec_ns < INT64_C(1900000000));
+	assert_true(lab_took_at_most(&r, 1900));
 	expect_unchanged(before);
 }
 
@@ -279,7 +279,7 @@ static void self_needs_no_name_server(void **state)
 		       "self = alpha redis-1\n");
 	sentinel("Redis-1");
 	expect(0, "mymaster: claimed " VIP4);
-	assert_true(r.exit_ns - r.exec_ns < INT64_C(500000000));
+	assert_true(lab_took_at_most(&r, 500));
 	assert_true(lab_has_addr(us, "eth0", VIP4 "/32"));
 	lab_must(us, "ip addr del " VIP4 "/32 dev eth0");
 	sentinel("redis-1.example.org");
@@ -296,7 +296,7 @@ static void from_is_a_host_name(void **state)
 	(void)state;
 	vip("mymaster", "observer", "start", "redis-old", "6379", OUR4, "6379");
 	expect(0, "mymaster: claimed " VIP4);
-	assert_true(r.exit_ns - r.exec_ns < INT64_C(500000000));
+	assert_true(lab_took_at_most(&r, 500));
 	assert_int_equal(questions(fd), 0);
 	vip("mymaster", "observer", "start", "", "0", PEER4, "6379");
 	expect(0, "mymaster: released " VIP4);

@@ -81,7 +81,7 @@ static void masters_do_not_wait(void **state)
 	pid = slow("claim");
 	vip("claim", "other");
 	assert_int_equal(r.status, 0);
-	assert_true(r.exit_ns - r.exec_ns < INT64_C(300000000));
+	assert_true(lab_took_at_most(&r, 300));
 	assert_int_equal(lab_wait(pid, 0), -1);
 	assert_int_equal(lab_wait(pid, 5000), 0);
 	assert_int_equal(vips_here() + lab_addr_copies(us, "10.0.0.77"), 5);
@@ -107,11 +107,11 @@ static void lock_is_held_for_ever(void **state)
 	assert_true(LAB_UNTIL(lab_sh(us, NULL, "flock -n /run/sentinel-vip/* true") != 0, 2000));
 	vip("claim", "mymaster");
 	expect(2, "mymaster: ", "lock");
-	assert_in_range((r.exit_ns - r.exec_ns) / 1000000, 5000, 12000);
+	assert_in_range((r.exit_ns - r.exec_ns) / 1000000, 5000, 12000 * lab_slow());
 	expect_same_state(before);
 	sentinel(OUR4);
 	expect(0, "mymaster: claimed", "lock");
-	assert_true(r.exit_ns - r.exec_ns < INT64_C(1000000000));
+	assert_true(lab_took_at_most(&r, 1000));
 	assert_int_equal(vips_here(), 4);
 	lab_host_kill(us);
 	lab_wait(pid, 1000);

@@ -24,14 +24,14 @@ static void a_host_that_is_cut_off_releases(void **state)
 	council_vip(true);
 	council_says("A3 - -");
 	vip("sync");
-	assert_in_range(council_ms(), 2900, 6000);
+	assert_in_range(council_ms(), 2900, 6000 * lab_slow());
 	assert_false(is_here());
 	expect(1, "mymaster: released " VIP4 " from eth0", "fenced: no majority",
 	       PEER4 ":26380: it closed the connection");
 	assert_in_range(council[0]->connections, 5, 30); /* asked again, and not without a pause */
 	/* now there is nothing to fence, so nothing to wait for */
 	vip("sync");
-	assert_in_range(council_ms(), 0, 1500);
+	assert_in_range(council_ms(), 0, 1500 * lab_slow());
 	expect(1, "undecided", "not here");
 }
 
@@ -43,7 +43,7 @@ static void fellows_that_hang_are_no_majority(void **state)
 	council_vip(true);
 	council_says("A3 h h");
 	vip("sync");
-	assert_in_range(council_ms(), 2900, 6500);
+	assert_in_range(council_ms(), 2900, 6500 * lab_slow());
 	assert_false(is_here());
 	expect(1, "released", "fenced: ", "it did not answer in time");
 }
@@ -57,11 +57,11 @@ static void without_fence_it_keeps(void **state)
 	before = netns_state();
 	council_says("A3 - -");
 	vip("sync");
-	assert_in_range(council_ms(), 0, 1500);
+	assert_in_range(council_ms(), 0, 1500 * lab_slow());
 	expect(1, "undecided", "the VIP stays here");
 	lab_config(us, "fence = no\n" COUNCIL_CONFIG);
 	vip("sync");
-	assert_in_range(council_ms(), 0, 1500);
+	assert_in_range(council_ms(), 0, 1500 * lab_slow());
 	expect(1, "undecided", "the VIP stays here");
 	expect_unchanged(before);
 }
@@ -75,13 +75,13 @@ static void a_majority_that_comes_back_is_followed(void **state)
 	council_turn(1, "A3 - -");
 	council_turn(2, "A3 A3 -");
 	vip("sync");
-	assert_in_range(council_ms(), 200, 2500);
+	assert_in_range(council_ms(), 200, 2500 * lab_slow());
 	assert_true(is_here());
 	expect_quiet(0);
 	council_says("A3 - -");
 	council_turn(1, "B4 B4 -");
 	vip("sync");
-	assert_in_range(council_ms(), 0, 2500);
+	assert_in_range(council_ms(), 0, 2500 * lab_slow());
 	assert_false(is_here());
 	expect(0, "released " VIP4, "the master is " PEER4 ":6379");
 }
@@ -97,7 +97,7 @@ static void dry_run_does_not_fence(void **state)
 	before = netns_state();
 	council_says("A3 - -");
 	vip("--dry-run", "sync");
-	assert_in_range(council_ms(), 0, 1500);
+	assert_in_range(council_ms(), 0, 1500 * lab_slow());
 	expect(1, "undecided");
 	expect_unchanged(before);
 }
@@ -112,7 +112,7 @@ static void each_master_has_its_own_fence(void **state)
 	council_says("A3 - -");
 	vip("sync");
 	assert_int_equal(r.status, 1);
-	assert_in_range(council_ms(), 2900, 6000);
+	assert_in_range(council_ms(), 2900, 6000 * lab_slow());
 	assert_false(is_here());
 	assert_int_equal(lab_addr_copies(us, "10.0.0.77"), 1);
 	assert_int_equal(lab_log_count(us, "]: mymaster: released"), 1);
