@@ -229,7 +229,7 @@ static int count_connections(struct survey *survey)
 
 /* Listeners ------------------------------------------------------------ */
 
-int survey_listening(const struct ip *vip, const struct ip own[], size_t own_count, uint16_t port,
+int survey_listening(const struct ip *vip, const struct ip *own, size_t own_count, uint16_t port,
 		     double deadline_ms, enum listening *listening)
 {
 	bool there, anywhere = false;

@@ -1307,7 +1307,7 @@ bool survey_is_intruder(const struct survey *survey, const struct state *state,
  * Whether the server of this host, whose own addresses these are, can be reached at the VIP; where
  * none of them is known it is taken to run elsewhere.  -errno of tcp_listens().
  */
-int survey_listening(const struct ip *vip, const struct ip own[], size_t own_count, uint16_t port,
+int survey_listening(const struct ip *vip, const struct ip *own, size_t own_count, uint16_t port,
 		     double deadline_ms, enum listening *listening);
 /* What to type when it cannot. */
 const char *survey_listening_remedy(enum listening listening);

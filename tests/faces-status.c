@@ -270,6 +270,10 @@ static void the_link_cannot_be_asked(void **state)
 	lab_carrier(faces_host(C), "eth1", true);
 	expect(0, "right: the master is 172.16.2.4:6379, another host; the VIP: not here\n",
 	       "not here, not asked who answers: eth1 has no carrier");
+	lab_must(faces_host(C), "ip addr add " VIP4 "/32 dev eth1 && ip link set eth1 down");
+	on(C, "status");
+	lab_must(faces_host(C), "ip link set eth1 up && ip addr del " VIP4 "/32 dev eth1");
+	expect(1, "not asked who answers: eth1 is down");
 	lab_config(faces_host(C), "interface = eth9\n[" CLUSTER_MASTER "]\nvip = " VIP4 "\n");
 	on(C, "status", "--json");
 	expect(0, "");

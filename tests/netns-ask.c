@@ -364,7 +364,7 @@ static void transient_when_the_interface_is_missing(void **state)
 static void transient_when_the_interface_is_down(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", NULL);
+	lab_host_link(us, "eth1", (const char *)NULL);
 	lab_config(us, "announce = none\ninterface = eth1\n[mymaster]\nvip = " VIP4 "\n");
 	lab_must(us, "ip link set eth1 down");
 	eth1_does_not_work();

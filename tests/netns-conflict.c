@@ -6,9 +6,14 @@
  */
 #include "netns.h"
 
+#include "../vip.h"
+
+#include <linux/if_packet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define OTHER4 "10.0.0.8"
 #define NAMED_MS 100 /* from the first announcement to the line in the log */
@@ -24,7 +29,7 @@ static struct lab_capture *lips; /* what our eth0 sends and hears */
 static int setup(void **state)
 {
 	netns_setup(state);
-	old = lab_host("old", OLD4 "/24", "fd00::9/64", NULL);
+	old = lab_host("old", OLD4 "/24", "fd00::9/64", (const char *)NULL);
 	lips = lab_capture_announcements(us, "eth0");
 	assert_true(lab_mac(us, "eth0", ours) && lab_mac(old, "eth0", olds));
 	snprintf(olds_text, sizeof olds_text, "%02x:%02x:%02x:%02x:%02x:%02x", olds[0], olds[1],
@@ -178,7 +183,7 @@ static void comes_later(void **state)
 /* Each is named, and once. */
 static void two_of_them(void **state)
 {
-	struct lab_host *other = lab_host("other", OTHER4 "/24", "fd00::8/64", NULL);
+	struct lab_host *other = lab_host("other", OTHER4 "/24", "fd00::8/64", (const char *)NULL);
 	unsigned char mac[6];
 	char text[18];
 
@@ -195,6 +200,44 @@ static void two_of_them(void **state)
 	assert_int_equal(lab_log_count(us, line_of(VIP4, "also", olds_text)), 1);
 	assert_int_equal(lab_log_count(us, line_of(VIP4, "also", text)), 1);
 	assert_int_equal(lab_log_count(us, "still held"), 1);
+}
+
+static void speak_as(const unsigned char mac[6])
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_halen = 6};
+	/* clang-format off */
+	unsigned char frame[42] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0x08, 0x06,
+		0x00, 0x01, 0x08, 0x00, 6, 4, 0x00, 2,
+		0, 0, 0, 0, 0, 0, 10, 0, 0, 250, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 10, 0, 0, 250,
+	};
+	/* clang-format on */
+	int fd = lab_socket(old, AF_PACKET, SOCK_RAW, 0);
+	struct lab_result index;
+
+	memcpy(frame + 6, mac, 6);
+	memcpy(frame + 22, mac, 6);
+	lab_sh(old, &index, "ip -o link show eth0");
+	to.sll_ifindex = atoi(index.out);
+	assert_int_equal(sendto(fd, frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to),
+			 sizeof frame);
+	close(fd);
+}
+
+/* Whoever can send can forge any number of holders: the first few are named, so that the log lives. */
+static void very_many_of_them(void **state)
+{
+	unsigned char mac[6] = {2, 0xfe, 0, 0, 0, 0};
+
+	(void)state;
+	lab_config(us, "announce = 0.4 0.8\n" CONFIG4);
+	claim();
+	for (int i = 0; i < 4 * HOLDERS_MAX; i++) {
+		mac[5] = (unsigned char)i;
+		speak_as(mac);
+	}
+	wait_for_the_end(2000);
+	assert_int_equal(lab_log_count(us, VIP4 " is also held by 02:fe:00:00:00:"), HOLDERS_MAX);
 }
 
 /* ---- talked over ---- */
@@ -294,7 +337,7 @@ static void our_other_interface(void **state)
 	unsigned char mac[6];
 
 	(void)state;
-	lab_host_link(us, "eth1", "10.0.0.11/24", "fd00::11/64", NULL);
+	lab_host_link(us, "eth1", "10.0.0.11/24", "fd00::11/64", (const char *)NULL);
 	assert_true(lab_mac(us, "eth1", mac));
 	lab_config(us, "announce = 0.1 0.4\n" CONFIG_BOTH);
 	claim();
@@ -331,6 +374,7 @@ int netns_conflict_tests(void)
 		conflict_test(gone_before_the_end),
 		conflict_test(comes_later),
 		conflict_test(two_of_them),
+		conflict_test(very_many_of_them),
 		conflict_test(talked_over),
 		conflict_test(talked_over_at_most_once_a_second),
 		conflict_test(asking_misleads_nobody),

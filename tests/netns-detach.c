@@ -75,7 +75,7 @@ static void stops_for_one_of_two(void **state)
 static void stops_when_moved_to_another_interface(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", "10.1.0.1/24", NULL);
+	lab_host_link(us, "eth1", "10.1.0.1/24", (const char *)NULL);
 	stops("ip addr del " VIP4 "/32 dev eth0 && ip addr add " VIP4
 	      "/32 dev eth1 && ip addr del " VIP6 "/128 dev eth0");
 }

@@ -143,7 +143,7 @@ static void default_routes_in_disguise(void **state)
 		   "ip nexthop add id 8 group 7; ip route add default nhid 8");
 	/* not of this interface */
 	lab_must(us, "ip route flush table main; ip nexthop flush");
-	lab_host_link(us, "eth1", "10.7.0.1/24", NULL);
+	lab_host_link(us, "eth1", "10.7.0.1/24", (const char *)NULL);
 	lab_must(us, "ip nexthop add id 9 via 10.7.0.2 dev eth1; ip route add default nhid 9");
 	sentinel(PEER4);
 	expect(0, "released " VIP4);
@@ -153,7 +153,7 @@ static void default_routes_in_disguise(void **state)
 static void interface_for_vips_only(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", NULL);
+	lab_host_link(us, "eth1", (const char *)NULL);
 	lab_must(us, "ip route add default via " PEER4);
 	lab_config(us, "interface = eth1\n[mymaster]\nvip = 10.7.0.250/24\n");
 	sentinel(OUR4);
@@ -327,7 +327,7 @@ static void interface_is_down(void **state)
 	char *before;
 
 	(void)state;
-	lab_host_link(us, "eth1", NULL);
+	lab_host_link(us, "eth1", (const char *)NULL);
 	lab_must(us, "ip link set eth1 down");
 	lab_config(us, "interface = eth1\n[mymaster]\nvip = " VIP4 "\nvip = " VIP6 "\n");
 	before = netns_state();

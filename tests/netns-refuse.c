@@ -56,7 +56,7 @@ static void words_are_too_few_or_too_many(void **state)
 	expect_refused("7 arguments", "6");
 	vip("mymaster", "leader", "start", OLD4, "6379", PEER4, "6379", "more");
 	expect_refused("7 arguments", "8");
-	lab_vip(us, &r, NULL); /* not even a word to report */
+	lab_vip(us, &r, (const char *)NULL); /* not even a word to report */
 	assert_int_equal(r.status, 2);
 	assert_non_null(strstr(r.err, "usage: sentinel-vip"));
 	expect_unchanged(before);

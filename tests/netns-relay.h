@@ -32,6 +32,8 @@ void relay_stop(void); /* and the socket is gone */
 /* Runs the program in the sandbox; remembers it in r. */
 #define ask(...) relay_ask_as(SENTINEL_ID, (const char *const[]){__VA_ARGS__, NULL})
 int relay_ask_as(uid_t id, const char *const words[]);
+/* The same, as a user of another group who is in this one, too. */
+int relay_ask_in_group(uid_t id, gid_t group, const char *const words[]);
 /* The same, but does not wait for it. */
 pid_t relay_ask_later(const char *const words[]);
 

@@ -223,7 +223,7 @@ static void schedule_of_a_second_call(void **state)
 static void peer_follows_at_once(void **state)
 {
 	const char *const vips[] = {VIP4, VIP6};
-	struct lab_host *old = lab_host("old", OLD4 "/24", "fd00::9/64", NULL);
+	struct lab_host *old = lab_host("old", OLD4 "/24", "fd00::9/64", (const char *)NULL);
 	unsigned char ours[6], olds[6], mac[6];
 
 	(void)state;

@@ -103,6 +103,7 @@ int netns_relay_tests(void);
 int netns_relay_trouble_tests(void);
 int netns_crowd_tests(void);
 int netns_hook_tests(void);
+int netns_rare_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 

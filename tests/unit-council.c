@@ -146,6 +146,24 @@ static void masters_are_compared_as_endpoints(void **state)
 	assert_false(council_decide(&council, false, &master));
 }
 
+/* The other names the master by a host name that does not resolve here: in either order. */
+static void a_name_contradicts_no_address(void **state)
+{
+	struct vote votes[] = { vote("."), vote("1 5"), vote("1 5") };
+	struct council council = { .votes = votes, .count = COUNT(votes) };
+	struct endpoint master;
+
+	(void)state;
+	for (int named = 1; named <= 2; named++) {
+		votes[1] = vote("1 5");
+		votes[2] = vote("1 5");
+		assert_true(endpoint_make("redis-1", "6379", &votes[named].answer.master));
+		memset(&master, 0, sizeof(master));
+		assert_true(council_decide(&council, true, &master));
+		assert_string_equal(master.host, "10.0.0.1");
+	}
+}
+
 static void each_vote_is_told(void **state)
 {
 	struct vote votes[] = { vote("1 5"), vote("2 -"), vote("?"), vote("!"), vote(".") };
@@ -171,6 +189,7 @@ int unit_council_tests(void)
 		cmocka_unit_test(the_highest_epoch_wins_wherever_it_stands),
 		cmocka_unit_test(two_masters_at_the_highest_epoch_are_none),
 		cmocka_unit_test(masters_are_compared_as_endpoints),
+		cmocka_unit_test(a_name_contradicts_no_address),
 		cmocka_unit_test(each_vote_is_told),
 	};
 

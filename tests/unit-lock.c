@@ -440,6 +440,14 @@ static void what_cannot_be_trusted_is_refused(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 	assert_int_equal(take("m", 1000, &lock), -ELOOP);
+	/* a lock on these would be somebody else's as well */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(take("m", 1000, &lock), -EPERM);
+	assert_int_equal(unlink(path), 0);
+	unit_write(LOCK_DIR "/another-name", "1\n");
+	assert_int_equal(link(LOCK_DIR "/another-name", path), 0);
+	assert_int_equal(take("m", 1000, &lock), -EPERM);
 	assert_int_equal(system("rm -rf " LOCK_DIR), 0);
 	unit_write(LOCK_DIR, "");
 	assert_int_equal(take("m", 1000, &lock), -ENOTDIR);
