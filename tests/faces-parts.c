@@ -236,8 +236,7 @@ static void what_failed_is_reset(void **state)
 
 	(void)state;
 	assert_true(fd >= 0);
-	dprintf(fd, "sentinel client-reconfig-script mymaster /nowhere/vip\n");
-	close(fd);
+	dprintf(fd, "port 26379\nsentinel client-reconfig-script mymaster /nowhere/vip\n");
 	snprintf(text, sizeof text, "ActiveState=inactive\nExecStart={ path=/x ; argv[]=/x %s ; }\n%s",
 		 path, stock);
 	free(report.findings);
@@ -252,9 +251,21 @@ static void what_failed_is_reset(void **state)
 		     "; then systemctl reset-failed redis-sentinel.service; systemctl restart redis-sent");
 	counted = 2;
 	assert_int_equal(errors(), 2);	/* said once */
+	/* what is there may be forbidden, and is well otherwise */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	lseek(fd, 0, SEEK_SET);
+	dprintf(fd, "sentinel client-reconfig-script mymaster /bin/true\n");
+	close(fd);
+	check_unit_stopped(text, PROGRAM, &report);
+	expect_error("/bin/true, which NoExecPaths= and ExecPaths= forbid", "NAME " PROGRAM "; then systemctl r");
+	counted = 3;
+	assert_int_equal(errors(), 3);
+	check_unit_stopped(with(text, "NoExecPaths=", "NoExecPaths="), PROGRAM, &report);
+	assert_int_equal(errors(), 3);
 	unlink(path);
 	check_unit_stopped(text, PROGRAM, &report);
-	assert_int_equal(errors(), 2);	/* stopped is not failed */
+	check_unit_stopped(stock, PROGRAM, &report);
+	assert_int_equal(errors(), 3);	/* stopped is not failed */
 	check_unit_stopped(failed, PROGRAM, &report);
 	expect_error("redis-sentinel.service has failed",
 		     "systemctl reset-failed redis-sentinel.service; systemctl restart redis-sentinel");
