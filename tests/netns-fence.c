@@ -35,6 +35,22 @@ static void a_host_that_is_cut_off_releases(void **state)
 	expect(1, "undecided", "not here");
 }
 
+/* It is the one that knows of the others: nobody else is asked, however well they are. */
+static void the_local_sentinel_is_enough(void **state)
+{
+	(void)state;
+	lab_config(us, FENCED);
+	council_vip(true);
+	council_says("- A3 A3");
+	vip("sync");
+	assert_false(is_here());
+	expect(1, "mymaster: released " VIP4 " from eth0", "fenced: no majority");
+	assert_int_equal(council[1]->connections, 0);
+	council_says("A3 A3 A3");
+	vip("sync");
+	expect(0, "claimed " VIP4);
+}
+
 /* Whoever hangs costs his second each time, and no more. */
 static void fellows_that_hang_are_no_majority(void **state)
 {
@@ -295,6 +311,7 @@ int netns_fence_tests(void)
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
 	const struct CMUnitTest tests[] = {
 		test(a_host_that_is_cut_off_releases),
+		test(the_local_sentinel_is_enough),
 		test(fellows_that_hang_are_no_majority),
 		test(without_fence_it_keeps),
 		test(a_majority_that_comes_back_is_followed),
