@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TOLD_BYTES = 300 };	/* of a list of addresses, and one more */
+
 double outcome_lap(struct outcome *outcome)
 {
 	double now = clock_ms(), spent = now - outcome->lap_ms;
@@ -58,7 +60,17 @@ static int explain(int err, const struct step *step, struct why *why)
 	}
 }
 
-/* "claimed A on eth0, B on eth0; released C from eth1", of the steps that were done. */
+static void tell_more(struct line *done, unsigned *more)
+{
+	if (*more > 0)
+		line_add(done, " and %u more", *more);
+	*more = 0;
+}
+
+/*
+ * "claimed A on eth0, B on eth0 and 7 more; released C from eth1", of the steps that were done: the line
+ * has to have room for what else there is to say.
+ */
 static void tell(struct line *done, const struct plan *plan)
 {
 	static const char *const verbs[] = {
@@ -66,6 +78,8 @@ static void tell(struct line *done, const struct plan *plan)
 	};
 	const char *last = NULL;
 	char text[IP_TEXT_SIZE];
+	size_t begin = done->length;
+	unsigned more = 0;
 
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
@@ -76,14 +90,21 @@ static void tell(struct line *done, const struct plan *plan)
 		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
 		    step[-1].vip == step->vip)
 			continue;	/* goes without saying */
-		if (verb != last)
-			line_add(done, "%s%s ", done->length > 0 ? "; " : "", verb);
-		else
+		if (verb == last && done->length - begin > TOLD_BYTES) {
+			more++;
+			continue;
+		}
+		if (verb == last) {
 			line_add(done, ", ");
+		} else {
+			tell_more(done, &more);
+			line_add(done, "%s%s ", done->length > 0 ? "; " : "", verb);
+		}
 		line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
 			 step->kind == STEP_DELETE ? "from" : "on", step->link->name);
 		last = verb;
 	}
+	tell_more(done, &more);
 }
 
 void apply_prepare(struct netlink *netlink, struct plan *plan)
@@ -114,7 +135,7 @@ static int carry_out(struct netlink *netlink, int packet, const struct step *ste
 		return err < 0 ? explain(err, step, why) : 0;
 	case STEP_ANNOUNCE:
 		err = arp_announce(packet, step->link, &step->vip->ip);
-		if (err < 0)
+		if (err < 0 && outcome->unannounced++ == 0)
 			line_add(&outcome->warning, "; %s was not announced on %s yet: %s",
 				 ip_text(&step->vip->ip, text), step->link->name, strerror(-err));
 		return 0;
@@ -251,6 +272,9 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
 			outcome_lap(outcome);
 	}
+	if (outcome->unannounced > 1)
+		line_add(&outcome->warning, "; likewise %u more", outcome->unannounced - 1);
+	outcome->unannounced = 0;
 	tell(&outcome->done, plan);
 	for (unsigned kind = 0; kind < sizeof(names) / sizeof(names[0]); kind++)
 		if (spent[kind] >= 0)

@@ -250,7 +250,8 @@ static int release_one(const struct vip *vip, const struct address *a, const str
 		return 0;	/* the link has gone, and the address with it */
 	ip_text(&a->ip, text);
 	if ((link->flags & IFF_LOOPBACK) != 0) {
-		line_add(&plan->warning, "; %s is left on %s", text, link->name);
+		if (plan->left++ == 0)
+			line_add(&plan->warning, "; %s is left on %s", text, link->name);
 		return 0;
 	}
 	if (is_all_of(link, a))
@@ -278,6 +279,8 @@ static int plan_release(const struct master *master, const struct facts *facts,
 			if (err < 0)
 				return err;
 		}
+	if (plan->left > 1)
+		line_add(&plan->warning, "; likewise %u more", plan->left - 1);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 enum {
 	DEADLINE_MS = 10000,	/* for the kernel; for the lock, where a person waits */
 	LISTEN_MS = 500,	/* for the look who listens */
+	HEAD_BYTES = 400,	/* of the line are for what was done, or not, in any case */
 };
 
 void run_begin(struct run *run, const struct config *config, const struct master *master)
@@ -268,41 +269,55 @@ static void advise(struct line *line)
 		line_add(line, "; %s", why.text);
 }
 
+/* Too long together, the head is what is cut: the reason and the warning come after it. */
+static void join(struct line *line, const struct line *head, const struct line *tail)
+{
+	size_t room = sizeof(line->text) - 1 - tail->length;
+
+	if (room < HEAD_BYTES)
+		room = HEAD_BYTES;
+	if (head->length <= room)
+		line_add(line, "%s%s", head->text, tail->text);
+	else
+		line_add(line, "%.*s...%s", (int)room - 3, head->text, tail->text);
+}
+
 void run_report(const struct run *run, int err)
 {
 	const struct outcome *o = &run->outcome;
-	struct line line = { 0 }, warning = { 0 }, because = reason(run);
+	struct line line = { 0 }, head = { 0 }, warning = { 0 }, because = reason(run), tail = { 0 };
 	int priority = o->done.length > 0 ? LOG_NOTICE : LOG_INFO;
 	bool undecided = err == -EAGAIN && !run->verified;
 
 	/* one that was made ready and not followed warns of nothing */
 	line_add(&warning, "%s%s", run->planned ? run->plan.warning.text : "", o->warning.text);
-	line_add(&line, "%s: ", run->master->name);
+	line_add(&head, "%s: ", run->master->name);
 	if (err < 0) {
 		priority = undecided ? LOG_WARNING : LOG_ERR;
-		line_add(&line, "%s: %s", run->applied || o->done.length > 0 ? "failed" : undecided ? "undecided" : "refused",
-			 run->why.text);
+		line_add(&head, "%s: %s", run->applied || o->done.length > 0 ? "failed" :
+			 undecided ? "undecided" : "refused", run->why.text);
 		if (o->done.length > 0)
-			line_add(&line, "; before that: %s", o->done.text);
+			line_add(&head, "; before that: %s", o->done.text);
 		if (err == -EPERM || err == -EACCES || err == -EAFNOSUPPORT)
-			advise(&line);
+			advise(&head);
 	} else {
-		line_add(&line, "%s", o->done.length > 0 ? o->done.text : "nothing to do");
+		line_add(&head, "%s", o->done.length > 0 ? o->done.text : "nothing to do");
 	}
 	if (because.length > 0)
-		line_add(&line, "; %s", because.text);
+		line_add(&tail, "; %s", because.text);
 	if (run->note.length > 0)
-		line_add(&line, "; %s", run->note.text);
+		line_add(&tail, "; %s", run->note.text);
 	if (warning.length > 0) {
 		if (priority > LOG_WARNING)
 			priority = LOG_WARNING;
 		/* each begins with "; " */
-		line_add(&line, "; WARNING: %s", warning.text + 2);
+		line_add(&tail, "; WARNING: %s", warning.text + 2);
 	}
-	line_add(&line, " (");
+	line_add(&tail, " (");
 	for (unsigned i = 0; i < o->lap_count; i++)
-		line_add(&line, "%s %.2f, ", o->laps[i].name, o->laps[i].ms);
-	line_add(&line, "in all %.2f ms)", clock_ms() - o->begun_ms);
+		line_add(&tail, "%s %.2f, ", o->laps[i].name, o->laps[i].ms);
+	line_add(&tail, "in all %.2f ms)", clock_ms() - o->begun_ms);
+	join(&line, &head, &tail);
 	log_send(priority, line.text);
 }
 

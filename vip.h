@@ -942,6 +942,7 @@ struct plan {
 	struct step *steps;
 	size_t step_count;
 	bool kill_connections;	/* of the addresses that are deleted, before and after */
+	unsigned left;		/* VIPs on loopback, of which one is named */
 	struct line warning;	/* what the operator should know; may be empty */
 };
 
@@ -973,6 +974,7 @@ void plan_quiet(struct plan *plan);
 struct outcome {
 	struct line done;	/* empty: nothing had to be done */
 	struct line warning;	/* what the operator should know; may be empty */
+	unsigned unannounced;	/* VIPs, of which one is named */
 	struct {
 		const char *name;
 		double ms;

@@ -79,6 +79,7 @@ void netns_speak(struct lab_host *h, bool announces);
 /* netns_*.c: the groups, each run by check-netns.c. */
 int netns_state_tests(void);
 int netns_primary_tests(void);
+int netns_line_tests(void);
 int netns_facts_tests(void);
 int netns_refuse_tests(void);
 int netns_sandbox_tests(void);

@@ -257,6 +257,20 @@ static void the_kernels_errors_are_explained(void **state)
 	}
 }
 
+/* Of many the first is named. */
+static void announcements_that_fail_are_one_warning(void **state)
+{
+	(void)state;
+	master.vip_count = 2;
+	make_plan(true);
+	fault_set(FAULT_SENDTO, 0, 99, ENOBUFS);
+	assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), 0);
+	assert_string_equal(outcome.warning.text, "; 10.0.0.250 was not announced on eth0 yet: No buffer space "
+			    "available; likewise 1 more");
+	fault_clear(NULL);
+	assert_int_equal(apply(false), 0);
+}
+
 static void an_announcement_that_fails_is_a_warning(void **state)
 {
 	(void)state;
@@ -385,6 +399,7 @@ int unit_apply_tests(void)
 		test(laps_are_counted_up_to_a_limit),
 		test(the_kernels_errors_are_explained),
 		test(an_announcement_that_fails_is_a_warning),
+		test(announcements_that_fail_are_one_warning),
 		test(what_others_undo_is_told),
 		test(what_was_done_before_a_failure_is_told),
 		test(it_is_read_back_or_it_failed),
