@@ -322,7 +322,5 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 		printf("  would run %s\n", hook);
 		break;
 	}
-	if (fflush(stdout) < 0)
-		return -errno;
-	return ferror(stdout) ? -EIO : 0;
+	return paint_written() ? 0 : -EIO;
 }

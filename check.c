@@ -120,7 +120,7 @@ static enum verdict print_report(const struct report *report)
 	printf("%s\n", errors > 0 ? ": a failover would go wrong until this is mended" :
 	       warnings > 0 ? ": a failover works; the warnings say what may hurt it" :
 	       ": nothing here would break a failover");
-	return errors > 0 || !paint_written() ? VERDICT_TRANSIENT : VERDICT_AGREES;
+	return !paint_written() || errors > 0 ? VERDICT_TRANSIENT : VERDICT_AGREES;
 }
 
 /* Running -------------------------------------------------------------- */

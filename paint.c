@@ -5,9 +5,11 @@
  */
 #include "vip.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 static bool use_colour;
@@ -52,5 +54,19 @@ void paint_row(int indent, int width, const char *label, const char *text)
 
 bool paint_written(void)
 {
-	return fflush(stdout) == 0 && ferror(stdout) == 0;
+	static bool said;
+	struct line line = { 0 };
+	int error = fflush(stdout) == 0 ? 0 : errno;
+
+	if (error == 0 && ferror(stdout) == 0)
+		return true;
+	/* who closes a pipe has read enough */
+	if (error != EPIPE && !said) {
+		line_add(&line, "cannot write to standard output%s%s", error != 0 ? ": " : "",
+			 error != 0 ? strerror(error) : "");
+		log_to_terminal();
+		log_send(LOG_ERR, line.text);
+	}
+	said = true;
+	return false;
 }

@@ -128,7 +128,7 @@ static enum verdict run_one(const struct args *args, const struct config *config
 		run_by_hand(&run, args->face == FACE_CLAIM, args->dry_run);
 	if (event && isatty(STDERR_FILENO))
 		log_to_terminal();
-	if (err < 0 || !args->dry_run)
+	if (!args->dry_run || (err < 0 && run.why.text[0] != '\0'))
 		run_report(&run, err);
 	verdict = err == 0 ? VERDICT_AGREES : run_may_be_replayed(&run, err) ? VERDICT_TRANSIENT :
 		VERDICT_PERMANENT;
@@ -258,9 +258,8 @@ static void mend_descriptors(void)
 
 static int print(const char *first, const char *second)
 {
-	bool written = printf("%s%s", first, second) >= 0 && fflush(stdout) == 0;
-
-	return statuses[written ? VERDICT_AGREES : VERDICT_PERMANENT];
+	printf("%s%s", first, second);
+	return statuses[paint_written() ? VERDICT_AGREES : VERDICT_PERMANENT];
 }
 
 int main(int argc, char *argv[])

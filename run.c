@@ -209,7 +209,11 @@ int run_apply(struct run *run)
 
 int run_finish(struct run *run, bool dry_run)
 {
-	return dry_run ? run_print(run) : run_apply(run);
+	int err = dry_run ? run_print(run) : run_apply(run);
+
+	if (err < 0 && dry_run)
+		run->why.text[0] = '\0';	/* it is said already */
+	return err;
 }
 
 int run_by_hand(struct run *run, bool claim, bool dry_run)

@@ -102,7 +102,7 @@ void paint_use_colour(void);
 void paint_word(enum colour colour, int width, const char *word);
 /* "  label   text": one line, its control characters escaped, indented by `indent`. */
 void paint_row(int indent, int width, const char *label, const char *text);
-/* Whether all of it was written; flushes. */
+/* Whether all of it was written; flushes, and says once what went wrong. */
 bool paint_written(void);
 
 /* Floor 0: file.c ------------------------------------------------------ */

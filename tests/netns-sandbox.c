@@ -287,6 +287,28 @@ static void stdio_cannot_be_written(void **state)
 		lab_sh(us, NULL, "%s --dry-run release mymaster >/dev/full", lab_program()), 2);
 }
 
+/* Once, and where whoever waits for it looks; a pipe that nobody reads any more is no trouble. */
+static void what_cannot_be_printed_is_said(void **state)
+{
+	static const char *const words[] = {
+		"-n release mymaster", "-n claim mymaster", "-n mymaster leader start " OLD4 " 6379 " OUR4 " 6379",
+		"status", "status --json", "check", "--help", "--version",
+	};
+
+	(void)state;
+	lab_config(us, "verify = no\n" CONFIG4);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		const char *at;
+		int status = lab_sh(us, &r, "%s %s >/dev/full", lab_program(), words[i]);
+
+		at = strstr(r.err, "sentinel-vip: cannot write to standard output: No space left on device\n");
+		if (status < 1 || status > 2 || !at || strstr(at + 1, "sentinel-vip: "))
+			fail_msg("\"%s\" ends with %d and says \"%s\"", words[i], status, r.err);
+		lab_sh(us, &r, "%s %s | :", lab_program(), words[i]);
+		assert_null(strstr(r.err, "standard output"));
+	}
+}
+
 /* ---- loggers ---- */
 
 static void logger_is_missing(void **state)
@@ -340,6 +362,7 @@ int netns_sandbox_tests(void)
 		netns_test(signals_arrive_ignored),
 		netns_test(stdio_is_closed),
 		netns_test(stdio_cannot_be_written),
+		netns_test(what_cannot_be_printed_is_said),
 		netns_test(logger_is_missing),
 		netns_test(logger_hangs),
 	};
