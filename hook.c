@@ -26,6 +26,8 @@ enum {
 	LINES_MAX = 40,		/* of the hook's output that are logged */
 	LINE_BYTES = 400,
 	LINE_APART_MS = 2,	/* a logger's queue has room for 10 (net.unix.max_dgram_qlen) */
+	HEAR_BYTES = 65536,	/* at once: what a pipe holds, pipe(7) */
+	HEAR_APART_MS = 10,	/* what is not logged may come as fast as that, 6 MB/s */
 	KILL_ROUNDS = 100,	/* each finds what the one before has orphaned */
 	KILL_ROUND_MS = 10,
 	CHILDREN_BYTES = 4096,
@@ -149,11 +151,15 @@ static void say_line(struct output *o)
 	o->lines++;
 }
 
-/* Takes what is there now; the rest of a line that is too long is left out. */
+/*
+ * Takes what is there now; the rest of a line that is too long is left out.  Who has more to say than is
+ * logged waits for us, and costs no more than that.
+ */
 static void hear(struct output *o)
 {
-	char bytes[4096];
+	char bytes[HEAR_BYTES];
 	ssize_t n = o->fd < 0 ? -1 : read(o->fd, bytes, sizeof(bytes));
+	unsigned before = o->lines;
 
 	for (ssize_t i = 0; i < n; i++) {
 		if (bytes[i] == '\n') {
@@ -167,6 +173,8 @@ static void hear(struct output *o)
 	}
 	if (n == 0)
 		fd_close(&o->fd);
+	else if (o->lines == before)
+		poll(NULL, 0, HEAR_APART_MS);
 }
 
 static void hear_the_rest(struct output *o)
@@ -175,7 +183,7 @@ static void hear_the_rest(struct output *o)
 	struct line line = { 0 };
 
 	/* bounded: who still writes to it has been killed, and the pipe holds 64 KiB */
-	for (unsigned i = 0; i < 64; i++) {
+	for (unsigned i = 0; i < 16; i++) {
 		wait.fd = o->fd;
 		if (poll(&wait, 1, 0) <= 0)
 			break;

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { LIMIT_MS = 400 };
@@ -116,6 +117,31 @@ static void a_flood_ends_too(void **state)
 	expect_kept("exec yes", LIMIT_MS, "was killed");
 }
 
+static double children_ms(void)
+{
+	struct rusage use;
+
+	getrusage(RUSAGE_CHILDREN, &use);
+	return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e3 +
+	       (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e3;
+}
+
+/* Nor is it one to keep a processor busy, or two. */
+static void a_flood_costs_little(void **state)
+{
+	static const char *const ways[] = {"exec yes", "tr '\\0' x </dev/zero", "yes | tr -d '\\n'"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		double before = children_ms(), cost;
+
+		expect_kept(ways[i], LIMIT_MS, "was killed");
+		cost = children_ms() - before;
+		if (cost > LIMIT_MS / 4)
+			fail_msg("\"%s\" took %.0f ms of CPU in %d ms", ways[i], cost, LIMIT_MS);
+	}
+}
+
 int parts_hook_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -125,6 +151,7 @@ int parts_hook_tests(void)
 		parts_test(its_group_is_killed_without_proc),
 		parts_test(what_was_said_is_heard),
 		parts_test(a_flood_ends_too),
+		parts_test(a_flood_costs_little),
 	};
 
 	return cmocka_run_group_tests_name("a hook's keeper", tests, NULL, NULL);
