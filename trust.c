@@ -35,7 +35,7 @@ static int look_at_directory(const char *at, const struct stat *st, const char *
 /* Puts the rest of a way behind what a symbolic link says. */
 static int follow_link(const char *link, char left[PATH_MAX])
 {
-	char target[PATH_MAX];
+	static char target[PATH_MAX];
 	ssize_t n = readlink(link, target, sizeof(target));
 	size_t rest = strlen(left);
 
@@ -104,11 +104,13 @@ static int step(char at[PATH_MAX], char left[PATH_MAX], struct stat *st, unsigne
 
 int trust_way(const char *path, struct why *why)
 {
-	char at[PATH_MAX] = "", left[PATH_MAX] = "";
+	/* not on the stack, of which each page would be probed: a failover comes through here */
+	static char at[PATH_MAX], left[PATH_MAX];
 	unsigned links = 0;
 	struct stat st;
 	int err = 0;
 
+	at[0] = left[0] = '\0';
 	if (path[0] != '/' && getcwd(left, sizeof(left)) == NULL)
 		err = -errno;
 	if (err == 0 && strlen(left) + 1 + strlen(path) >= sizeof(left))
