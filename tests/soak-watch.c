@@ -30,6 +30,9 @@ enum {
 	GRACE_MS = 50,
 	/* A new IPv6 address is there at once, but a work queue tells of it (addrconf_dad_work()). */
 	IPV6_LATE_NS = 500000000,
+	/* The first of the announcer's repeats comes 200 ms after the frame of the claim itself. */
+	CLAIM_MS = 100, /* from the report of an address to its first frame */
+	UNSAID_MS = 1000, /* a VIP that was held for so long without a frame was not announced */
 	OURS_MS = 1000, /* until a removal of ours has been reported */
 	LOOK_MS = 50, /* how long a frame waits to be judged, at most */
 };
@@ -48,6 +51,9 @@ static unsigned long count; /* of all events ever; the ring has the last ones */
 static int holds[NODES_MAX][VIPS_MAX]; /* copies */
 static int64_t forgiven[NODES_MAX][VIPS_MAX];
 static unsigned long frames, reported;
+/* Since when the latest claim waits for its first frame: a report is not older, and when it was read. */
+static struct { int64_t since, ns; } unsaid[NODES_MAX][VIPS_MAX];
+static unsigned claims, claims_late;
 static int ears[NODES_MAX];
 static int64_t emptied[NODES_MAX]; /* all that was reported before has been read */
 static struct lab_capture *eyes[NODES_MAX];
@@ -75,6 +81,12 @@ static int vip_index(int family, const void *binary)
 	return -1;
 }
 
+static void claim_count(bool late)
+{
+	claims++;
+	claims_late += late;
+}
+
 /* IFA_LOCAL is the address itself; IPv6 has only IFA_ADDRESS (rtnetlink(7)). */
 static void report_read(int node, const struct nlmsghdr *m, int64_t now)
 {
@@ -97,6 +109,10 @@ static void report_read(int node, const struct nlmsghdr *m, int64_t now)
 	holds[node][v] = came;
 	e = event_add(came ? CAME : LEFT, node, v, now);
 	e->since = emptied[node] - (came && a->ifa_family == AF_INET6 ? IPV6_LATE_NS : 0);
+	if (!came && unsaid[node][v].ns != 0 && now - unsaid[node][v].ns > UNSAID_MS * INT64_C(1000000))
+		claim_count(true);
+	unsaid[node][v].since = e->since;
+	unsaid[node][v].ns = came ? now : 0;
 	e->ours = now - forgiven[node][v] < OURS_MS * INT64_C(1000000);
 }
 
@@ -156,6 +172,10 @@ static void frame_judge(int node, const struct lab_frame *f)
 		wrong = !may_hold(node, v, f->ns) &&
 			(f->ns < forgiven[node][v] ||
 			 f->ns > forgiven[node][v] + GRACE_MS * INT64_C(1000000));
+		if (!wrong && unsaid[node][v].ns != 0 && f->ns >= unsaid[node][v].since) {
+			claim_count(f->ns > unsaid[node][v].ns + CLAIM_MS * INT64_C(1000000));
+			unsaid[node][v].ns = 0;
+		}
 		e = event_add(wrong ? WRONG : FRAME, node, v, f->ns);
 		snprintf(e->what, sizeof e->what, "%s", frame_text(f));
 	}
@@ -270,6 +290,17 @@ bool watch_came(int node, int vip, int64_t since_ns)
 unsigned long watch_frames(void)
 {
 	return frames;
+}
+
+unsigned watch_claims(unsigned *late)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&lock);
+	n = claims;
+	*late = claims_late;
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 static void event_print(FILE *out, const struct event *e)

@@ -123,6 +123,11 @@ unsigned watch_wrong(FILE *out);
 /* What came, left and was announced in the last seconds. */
 void watch_print(FILE *out, double seconds);
 unsigned long watch_frames(void);
+/*
+ * How often a VIP came to a node, and how many of these were announced later than a claim itself
+ * does it, or not at all: repeats and sync mend that before the next quiet point.
+ */
+unsigned watch_claims(unsigned *late);
 
 /* ---- soak-writer.c: the clients ---- */
 
