@@ -142,6 +142,36 @@ static void a_flood_costs_little(void **state)
 	}
 }
 
+enum { LONGER_MS = 2500, CHILDREN = 700 };
+
+static int keep_longer(void *script)
+{
+	char *const environment[] = {(char[]){"PATH=/usr/bin:/bin"}, NULL};
+
+	(void)script;
+	hook_keep("mymaster", "after-claim", "/run/hook", environment, LONGER_MS);
+	return 0;
+}
+
+/*
+ * The list of those that it has left is longer than what is read of it at once, and ends in the middle of a
+ * number: 20682, say, as 206. Whoever has that number has nothing to do with it.
+ */
+static void who_has_part_of_a_number_is_spared(void **state)
+{
+	(void)state;
+	lab_must(peer, "for p in $(seq 200 209); do echo $((p - 1)) >/proc/sys/kernel/ns_last_pid; sleep 60 & "
+		       "done >/dev/null 2>&1; for p in $(seq 200 209); do kill -0 $p || exit 1; done");
+	lab_file(us, "hook", 0755, 0, "#!/bin/sh\nmkfifo /run/never; i=0\nwhile [ $i -lt %d ]; do\n"
+		 "read x </run/never & i=$((i + 1)); done\necho all\n", CHILDREN);
+	lab_must(us, "echo 20000 >/proc/sys/kernel/ns_last_pid");
+	assert_int_equal(lab_call(us, &r, 20000, keep_longer, NULL), 0);
+	assert_non_null(lab_log_wait(us, "after-claim says: all", 1000));
+	assert_non_null(lab_log_wait(us, "what it had left running was killed", 1000));
+	assert_int_equal(lab_host_processes(us, NULL), 0);
+	lab_must(peer, "for p in $(seq 200 209); do grep -q '^State:[[:space:]]*S' /proc/$p/status || exit 1; done");
+}
+
 int parts_hook_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -152,6 +182,7 @@ int parts_hook_tests(void)
 		parts_test(what_was_said_is_heard),
 		parts_test(a_flood_ends_too),
 		parts_test(a_flood_costs_little),
+		parts_test(who_has_part_of_a_number_is_spared),
 	};
 
 	return cmocka_run_group_tests_name("a hook's keeper", tests, NULL, NULL);
