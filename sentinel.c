@@ -3,13 +3,12 @@
  * Conversations with Sentinels: questions in one pipeline, answers until a
  * deadline, many Sentinels at once.  hiredis writes the questions and reads the
  * answers; the socket is ours, since its deadline must hold for the whole and not
- * for each read.  What the answers mean for this host is truth.c's affair.
+ * for each read.  What the answers say is read in sentinel-answer.c.
  */
 #include "vip.h"
 
 #include <errno.h>
 #include <hiredis/hiredis.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,6 @@ enum {
 	ARRAY_DIGITS_MAX = 5,		/* no array of ours has 100,000 elements */
 	RESOLVE_MS = 300,
 	READ_BYTES = 16384,	/* at once: hiredis looks at all of an unfinished answer again */
-	OTHERS_MAX = 1000,	/* Sentinels or replicas of one master */
 };
 
 struct sentinel {
@@ -343,116 +341,19 @@ void sentinel_hear(struct sentinel *const sentinels[], size_t count, double dead
 	free(polls);
 }
 
-/* Meaning -------------------------------------------------------------- */
+/* What was heard ------------------------------------------------------- */
 
-static const redisReply *reply_at(const struct sentinel *s, size_t index)
+const struct redisReply *sentinel_reply(const struct sentinel *sentinel, size_t index)
 {
-	return index < s->heard ? s->replies[index] : NULL;
+	return index < sentinel->heard ? sentinel->replies[index] : NULL;
 }
 
-static bool is_text(const redisReply *r)
+const struct redisReply *sentinel_welcome(const struct sentinel *sentinel)
 {
-	return r->type == REDIS_REPLY_STRING && strlen(r->str) == r->len;
+	return sentinel->authenticates ? sentinel_reply(sentinel, 0) : NULL;
 }
 
-static bool is_denial(const char *error)
+const char *sentinel_trouble(const struct sentinel *sentinel)
 {
-	return strncmp(error, "NOAUTH", 6) == 0 || strncmp(error, "WRONGPASS", 9) == 0 ||
-		strncmp(error, "NOPERM", 6) == 0;
-}
-
-/* What there is when there is no usable answer. */
-static void say_why_not(const struct sentinel *s, const redisReply *r, struct answer *answer)
-{
-	answer->kind = ANSWER_NONE;
-	if (r == NULL) {
-		snprintf(answer->error, sizeof(answer->error), "%s", s->error);
-	} else if (r->type == REDIS_REPLY_ERROR) {
-		answer->kind = is_denial(r->str) ? ANSWER_DENIED : ANSWER_NONE;
-		/* why AUTH failed says more than that it is wanted */
-		if (answer->kind == ANSWER_DENIED && s->authenticates &&
-		    s->replies[0]->type == REDIS_REPLY_ERROR)
-			r = s->replies[0];
-		snprintf(answer->error, sizeof(answer->error), "%.60s", r->str);
-		answer->error[strcspn(answer->error, "\r\n")] = '\0';
-	}
-	if (answer->error[0] == '\0')
-		snprintf(answer->error, sizeof(answer->error), "it does not speak as a Sentinel");
-}
-
-void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer)
-{
-	const redisReply *r = reply_at(sentinel, index);
-
-	*answer = (struct answer){ .kind = ANSWER_NONE };
-	if (r != NULL && (r->type == REDIS_REPLY_NIL ||
-			  (r->type == REDIS_REPLY_ARRAY && r->elements == 0))) {
-		answer->kind = ANSWER_UNKNOWN;
-		return;
-	}
-	if (r != NULL && r->type == REDIS_REPLY_ARRAY && r->elements == 2 &&
-	    is_text(r->element[0]) && is_text(r->element[1]) &&
-	    endpoint_make(r->element[0]->str, r->element[1]->str, &answer->master)) {
-		answer->kind = ANSWER_MASTER;
-		return;
-	}
-	say_why_not(sentinel, r, answer);
-}
-
-/* SENTINEL MASTER and each of SENTINEL SENTINELS: names and values in turn. */
-static const char *field(const redisReply *r, const char *name)
-{
-	if (r == NULL || r->type != REDIS_REPLY_ARRAY)
-		return NULL;
-	for (size_t i = 0; i + 1 < r->elements; i += 2)
-		if (is_text(r->element[i]) && is_text(r->element[i + 1]) &&
-		    strcmp(r->element[i]->str, name) == 0)
-			return r->element[i + 1]->str;
-	return NULL;
-}
-
-const char *sentinel_field(const struct sentinel *sentinel, size_t index, const char *name)
-{
-	return field(reply_at(sentinel, index), name);
-}
-
-bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch)
-{
-	const char *text = field(reply_at(sentinel, index), "config-epoch");
-	char *end;
-	uint64_t value;
-
-	if (text == NULL || *text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (*end != '\0' || errno != 0)
-		return false;
-	*epoch = value;
-	return true;
-}
-
-int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
-		    size_t *count)
-{
-	const redisReply *r = reply_at(sentinel, index);
-	struct endpoint *list;
-	size_t n = 0;
-
-	if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements > OTHERS_MAX)
-		return -EPROTO;
-	list = calloc(r->elements + 1, sizeof(*list));
-	if (list == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < r->elements; i++) {
-		const char *host = field(r->element[i], "ip"), *port = field(r->element[i], "port");
-
-		/* one that cannot be asked still counts among those that must agree */
-		if (host == NULL || port == NULL || !endpoint_make(host, port, &list[n]))
-			snprintf(list[n].host, sizeof(list[n].host), "?");
-		n++;
-	}
-	*others = list;
-	*count = n;
-	return 0;
+	return sentinel->error;
 }

@@ -505,7 +505,7 @@ void serve_refuse(int fd, const struct why *why);
 /* Until all children of this process have ended. */
 void serve_wait(void);
 
-/* Floor 1: sentinel.c -------------------------------------------------- */
+/* Floor 1: sentinel.c, sentinel-answer.c ------------------------------- */
 
 enum sentinel_question {
 	SENTINEL_ADDRESS,	/* SENTINEL GET-MASTER-ADDR-BY-NAME */
@@ -546,6 +546,16 @@ uint64_t sentinel_namespace(const struct sentinel *sentinel);
 void sentinel_send(struct sentinel *sentinel);
 /* Sends and hears all of them, until all are through or the deadline has come. */
 void sentinel_hear(struct sentinel *const sentinels[], size_t count, double deadline_ms);
+
+struct redisReply;		/* hiredis' */
+/* The answer as it came, until sentinel_close(); NULL when none did. */
+const struct redisReply *sentinel_reply(const struct sentinel *sentinel, size_t index);
+/* That to AUTH; NULL where none was asked for as well. */
+const struct redisReply *sentinel_welcome(const struct sentinel *sentinel);
+/* Why nothing more will come; empty when all did. */
+const char *sentinel_trouble(const struct sentinel *sentinel);
+
+/* sentinel-answer.c */
 
 /* A field of the answer to SENTINEL_MASTER, until sentinel_close(); NULL when it has none. */
 const char *sentinel_field(const struct sentinel *sentinel, size_t index, const char *name);
