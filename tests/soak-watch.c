@@ -28,11 +28,15 @@ enum {
 	 * announcer's last look and its frame there are instructions, and a busy machine.
 	 */
 	GRACE_MS = 50,
-	/* A new IPv6 address is there at once, but a work queue tells of it (addrconf_dad_work()). */
-	IPV6_LATE_NS = 500000000,
+	/*
+	 * A new IPv6 address is there at once, but a work queue tells of it (addrconf_dad_work()): 0.7 s
+	 * later was seen, on a machine with 25 processes for 2 processors.
+	 */
+	IPV6_LATE_MS = 2000,
 	/* The first of the announcer's repeats comes 200 ms after the frame of the claim itself. */
 	CLAIM_MS = 100, /* from the report of an address to its first frame */
-	UNSAID_MS = 1000, /* a VIP that was held for so long without a frame was not announced */
+	/* A VIP that was held for so long without a frame was not announced; frames are judged late. */
+	UNSAID_MS = IPV6_LATE_MS + 1500,
 	OURS_MS = 1000, /* until a removal of ours has been reported */
 	LOOK_MS = 50, /* how long a frame waits to be judged, at most */
 };
@@ -108,7 +112,7 @@ static void report_read(int node, const struct nlmsghdr *m, int64_t now)
 		return;
 	holds[node][v] = came;
 	e = event_add(came ? CAME : LEFT, node, v, now);
-	e->since = emptied[node] - (came && a->ifa_family == AF_INET6 ? IPV6_LATE_NS : 0);
+	e->since = emptied[node] - (came && a->ifa_family == AF_INET6 ? IPV6_LATE_MS * INT64_C(1000000) : 0);
 	if (!came && unsaid[node][v].ns != 0 && now - unsaid[node][v].ns > UNSAID_MS * INT64_C(1000000))
 		claim_count(true);
 	unsaid[node][v].since = e->since;
@@ -188,7 +192,7 @@ static void frames_read(int node)
 	size_t done = 0;
 
 	lab_capture_read(c);
-	while (done < c->n && c->frames[done].ns < emptied[node] - IPV6_LATE_NS)
+	while (done < c->n && c->frames[done].ns < emptied[node] - IPV6_LATE_MS * INT64_C(1000000))
 		frame_judge(node, &c->frames[done++]);
 	memmove(c->frames, c->frames + done, (c->n - done) * sizeof *c->frames);
 	c->n -= done;
