@@ -303,7 +303,7 @@ static void waiting_costs_nothing(void **state)
 				before.ru_utime.tv_sec * 1000 - before.ru_utime.tv_usec / 1000 +
 				after.ru_stime.tv_sec * 1000 + after.ru_stime.tv_usec / 1000 -
 				before.ru_stime.tv_sec * 1000 - before.ru_stime.tv_usec / 1000,
-			0, 150);
+			0, 150 * lab_slow());
 }
 
 int netns_fence_tests(void)
