@@ -43,6 +43,7 @@ void __sanitizer_set_report_fd(void *fd) __attribute__((weak));
 /* What a serving end is to send for one request, and how far it has come. */
 static struct {
 	bool taken, verdict;
+	bool unsure;		/* what is sent may be lost, and what follows it may not */
 	size_t out, err;	/* bytes */
 } answer;
 
@@ -85,7 +86,7 @@ static void check_answer(const uint8_t *bytes, size_t size)
 		answer.taken = true;
 		break;
 	case RELAY_OUT:
-		must((answer.taken || unsure) && answer.err == 0);
+		must((answer.taken || answer.unsure) && answer.err == 0);
 		answer.out += size;
 		break;
 	case RELAY_ERR:
@@ -128,6 +129,7 @@ static void serve(int options)
 
 	memset(&request, 0, sizeof(request));
 	memset(&answer, 0, sizeof(answer));
+	answer.unsure = unsure;
 	err = serve_receive(fd, &request, &why);
 	log_caller("");
 	if (err < 0) {
