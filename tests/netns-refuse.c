@@ -221,7 +221,6 @@ static void config_is_open_to_others(void **state)
 	lab_file(us, "sentinel-vip.conf", 0644, 0, CONFIG4);
 	sentinel(PEER4);
 	expect(0, "released " VIP4);
-	free(before);
 }
 
 int netns_refuse_tests(void)
