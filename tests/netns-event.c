@@ -172,7 +172,7 @@ static void others_change(void **state)
 
 	(void)state;
 	lab_config(us, "announce = 0.1 3\n" CONFIG_BOTH);
-	lab_host_link(us, "eth1", "10.1.0.1/24", NULL);
+	lab_host_link(us, "eth1", "10.1.0.1/24", (const char *)NULL);
 	sentinel(OUR4);
 	expect(0, "claimed");
 	lab_sleep_ms(400);
