@@ -367,7 +367,7 @@ static void the_lock_is_the_same_without_proc(void **state)
 	held = holder("m", -1);
 	child = fork();
 	if (child == 0)
-		_exit(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		_exit(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
 		      mount("none", "/proc", "tmpfs", 0, NULL) == 0 &&
 		      take("m", 0, &lock) == -ETIMEDOUT ? 0 : 1);
 	end(child, 0);
