@@ -74,7 +74,7 @@ static int step(char at[PATH_MAX], char left[PATH_MAX], struct stat *st, unsigne
 	bool shared = (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 	int err;
 
-	if (next_name(left, name) == NULL)
+	if (next_name(left, name) == NULL || length + 1 + strlen(name) >= PATH_MAX)
 		return 1;
 	if (strcmp(name, ".") == 0)
 		return 0;
@@ -82,8 +82,6 @@ static int step(char at[PATH_MAX], char left[PATH_MAX], struct stat *st, unsigne
 		at[length > 0 ? (size_t)(strrchr(at, '/') - at) : 0] = '\0';
 		return stat(*at != '\0' ? at : "/", st) < 0 ? -errno : 0;
 	}
-	if (length + 1 + strlen(name) >= PATH_MAX)
-		return 1;
 	sprintf(at + length, "/%s", name);
 	if (lstat(at, st) < 0)
 		return errno == ENOENT || errno == EACCES || errno == ENOTDIR ? 1 : -errno;
@@ -108,19 +106,16 @@ int trust_way(const char *path, struct why *why)
 	static char at[PATH_MAX], left[PATH_MAX];
 	unsigned links = 0;
 	struct stat st;
-	int err = 0;
+	int err;
 
 	at[0] = left[0] = '\0';
-	if (path[0] != '/' && getcwd(left, sizeof(left)) == NULL)
-		err = -errno;
-	if (err == 0 && strlen(left) + 1 + strlen(path) >= sizeof(left))
+	if ((path[0] != '/' && getcwd(left, sizeof(left)) == NULL) || stat("/", &st) < 0)
+		return why_set(why, -errno, "cannot look at what leads to %s: %s", path, strerror(errno));
+	if (strlen(left) + 1 + strlen(path) >= sizeof(left))
 		return 0;	/* too long to be opened, which says so */
 	strcat(strcat(left, "/"), path);
-	if (err == 0 && stat("/", &st) < 0)
-		err = -errno;
 	why->text[0] = '\0';
-	if (err == 0)
-		err = look_at_directory("/", &st, path, why);
+	err = look_at_directory("/", &st, path, why);
 	while (err == 0)
 		err = step(at, left, &st, &links, path, why);
 	if (err < 0 && why->text[0] == '\0')

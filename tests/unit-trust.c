@@ -129,6 +129,13 @@ static void a_way_has_an_end(void **state)
 	assert_int_equal(way_as(0, TREE "/l/file", &why), -ELOOP);
 	expect_text(why.text, "cannot look at what leads to " TREE "/l/file: ");
 	memset(longer, '/', sizeof(longer) - 1);
+	longer[PATH_MAX - 20] = '\0';
+	assert_int_equal(way_as(0, longer, &why), 0);
+	memcpy(longer, TREE "/l", strlen(TREE "/l"));
+	assert_int_equal(system("ln -sfn /run/a/very/long/way/that/has/no/room/left/in/what/the/kernel/allows/for/one/way/of/"
+				"which/there/are/4096 " TREE "/l"), 0);
+	assert_int_equal(way_as(0, longer, &why), -ENAMETOOLONG);
+	memset(longer, '/', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	assert_int_equal(way_as(0, longer, &why), 0);
 	memset(longer + 1, 'x', NAME_MAX + 1);
