@@ -100,7 +100,8 @@ static int run(int (*const groups[])(void), size_t count)
 
 static int with_effects(int argc, char **argv)
 {
-	static int (*const groups[])(void) = { unit_file_tests, unit_trust_tests, unit_lock_tests, unit_resolve_tests,
+	static int (*const groups[])(void) = { unit_file_tests, unit_trust_tests, unit_lock_tests,
+		unit_lock_place_tests, unit_resolve_tests,
 		unit_log_tests, unit_relay_tests, unit_relay_ask_tests, unit_netlink_tests, unit_change_tests, unit_apply_tests,
 		unit_detach_tests };
 	static struct lab_host *volatile host;	/* reachable until the end: no leak */

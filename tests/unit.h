@@ -38,6 +38,7 @@ int unit_truth_tests(void);
 int unit_file_tests(void);
 int unit_trust_tests(void);
 int unit_lock_tests(void);
+int unit_lock_place_tests(void);
 int unit_resolve_tests(void);
 int unit_log_tests(void);
 int unit_relay_tests(void);
