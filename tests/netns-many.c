@@ -204,6 +204,25 @@ static void locks_are_let_go_when_the_others_take_long(void **state)
 	assert_in_range(council[1]->connections, 1 + 3, 1 + 5);
 }
 
+/* A run ends in time, and says who comes next. */
+static void who_is_not_reached_in_time_is_left(void **state)
+{
+	(void)state;
+	configure(3, "");
+	locks_exist(3);
+	council_says("A3 A3 A3");
+	lab_run(us, &r, 30000, (const char *const[]){
+		"strace", "-E", "ASAN_OPTIONS=detect_leaks=0", "-qq", "-o", "/run/strace", "-e",
+		"inject=pwrite64:delay_enter=7600000", lab_program(), "sync", NULL});
+	assert_int_equal(r.status, 1);
+	assert_int_equal(standing(3), 2);
+	assert_non_null(lab_log_wait(us, "left to the next sync: the others took too long", 500));
+	assert_int_equal(lab_log_count(us, "left to the next sync"), 1);
+	vip("sync");
+	assert_int_equal(r.status, 0);
+	assert_int_equal(standing(3), 3);
+}
+
 /* ---- order ---- */
 
 static void nobody_is_always_the_last(void **state)
@@ -353,6 +372,7 @@ int netns_many_tests(void)
 		test(who_is_let_go_in_time_is_not_left),
 		test(who_is_overtaken_keeps_nobody),
 		test(locks_are_let_go_when_the_others_take_long),
+		test(who_is_not_reached_in_time_is_left),
 		test(nobody_is_always_the_last),
 		test(a_liar_with_sixty_thousand_fellows),
 	};
