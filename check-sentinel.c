@@ -127,7 +127,7 @@ static void check_script(const struct talk *talk)
 	}
 	report_remedy(
 		report,
-		"in sentinel.conf: sentinel client-reconfig-script %s %s; then restart Sentinel",
+		"stop Sentinel, which writes to its file; in sentinel.conf: sentinel client-reconfig-script %s %s; start it",
 		name, program);
 }
 

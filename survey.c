@@ -246,7 +246,7 @@ int survey_listening(const struct ip *vip, const struct ip *own, size_t own_coun
 const char *survey_listening_remedy(enum listening listening)
 {
 	return listening == LISTENING_NOWHERE ? "systemctl start redis-server (or valkey-server)" :
-		"in redis.conf: bind * -::*; then restart it";
+		"redis-cli CONFIG SET bind '* -::*'; and in redis.conf: bind * -::*";
 }
 
 /* Only where clients should be served now: a replica's host has no VIP to be reached at. */

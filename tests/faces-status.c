@@ -239,7 +239,7 @@ static void nobody_listens_there(void **state)
 	lab_must(faces_host(A), "redis-cli CONFIG SET bind '127.0.0.1 172.16.2.4 fd00:16:2::4 " VIP6 "'");
 	on(A, "status");
 	expect(1, NAME "WRONG: this host is the master, but nobody listens on " VIP4 " port 6379\n",
-	       "remedy     in redis.conf: bind * -::*; then restart it\n",
+	       "remedy     redis-cli CONFIG SET bind '* -::*'; and in redis.conf: bind * -::*\n",
 	       ", 0 connections, nobody listens on port 6379\n");
 	expect_not("also");
 	on(A, "status", "--json");
