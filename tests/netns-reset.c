@@ -3,111 +3,21 @@
  * What becomes of the clients' connections: reset by a release, so that they connect to the new
  * master, and nothing else with them. And a claim says so when nobody would accept them.
  */
-#include "netns.h"
+#include "netns-tcp.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define PORT 6379
 #define OTHER_PORT 6380
 #define TOLD_MS 50 /* from the release to the reset */
-#define BOTH "*"   /* listens on IPv6 and, mapped into it, on IPv4 */
-
-union address {
-	struct sockaddr any;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
-
-static socklen_t make(const char *text, int port, union address *a)
-{
-	memset(a, 0, sizeof *a);
-	if (inet_pton(AF_INET, text, &a->in.sin_addr) == 1) {
-		a->in.sin_family = AF_INET;
-		a->in.sin_port = htons((uint16_t)port);
-		return sizeof a->in;
-	}
-	a->in6.sin6_family = AF_INET6;
-	a->in6.sin6_port = htons((uint16_t)port);
-	if (strcmp(text, BOTH) != 0 && inet_pton(AF_INET6, text, &a->in6.sin6_addr) != 1)
-		lab_fail("%s is no address", text);
-	return sizeof a->in6;
-}
-
-static int listener(const char *text, int port)
-{
-	int on = 1, only = strcmp(text, BOTH) != 0;
-	union address a;
-	socklen_t size = make(text, port, &a);
-	int fd = lab_socket(us, a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
-
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-	    (a.any.sa_family == AF_INET6 &&
-	     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0) ||
-	    bind(fd, &a.any, size) < 0 || listen(fd, 4096) < 0)
-		lab_fail("listen on %s port %d: %m", text, port);
-	return fd;
-}
-
-static int client(const char *text, int port)
-{
-	struct timeval limit = {.tv_sec = 2};
-	union address a;
-	socklen_t size = make(text, port, &a);
-	int fd = lab_socket(peer, a.any.sa_family, SOCK_STREAM, 0);
-
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-	    connect(fd, &a.any, size) < 0)
-		lab_fail("connect to %s port %d: %m", text, port);
-	return fd;
-}
-
-static int server(int from)
-{
-	struct pollfd p = {.fd = from, .events = POLLIN};
-	int fd = poll(&p, 1, 2000) == 1 ? accept4(from, NULL, NULL, SOCK_CLOEXEC) : -1;
-
-	if (fd < 0)
-		lab_fail("accept: %m");
-	return fd;
-}
-
-/* Within MS it reads a reset; nothing else was there to read. */
-static bool is_reset(int fd, int ms)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	char c;
-
-	return poll(&p, 1, ms) == 1 && recv(fd, &c, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET;
-}
-
-/* A byte goes from the one end to the other. */
-static bool passes(int from, int to)
-{
-	struct pollfd p = {.fd = to, .events = POLLIN};
-	char c = 'x';
-
-	return send(from, &c, 1, MSG_NOSIGNAL) == 1 && poll(&p, 1, 1000) == 1 &&
-	       recv(to, &c, 1, MSG_DONTWAIT) == 1;
-}
-
-static int server_sockets(const char *address)
-{
-	static struct lab_result found;
-
-	lab_sh(us, &found, "ss -Htn state established src '[%s]' | wc -l", address);
-	return atoi(found.out);
-}
 
 /* ---- the fixture: a listener of each kind, and connections through them ---- */
 
@@ -127,8 +37,8 @@ static void connect_all(void)
 		       {OUR6, OTHER_PORT, 2}};
 
 	for (int i = 0; i < PAIRS; i++) {
-		clients[i] = client(to[i].address, to[i].port);
-		servers[i] = server(listeners[to[i].listener]);
+		clients[i] = tcp_client(to[i].address, to[i].port);
+		servers[i] = tcp_server(listeners[to[i].listener]);
 	}
 }
 
@@ -146,9 +56,9 @@ static int setup(void **state)
 	lab_config(us, "announce = none\n" CONFIG_BOTH);
 	sentinel(OUR4);
 	lab_log_clear(us);
-	listeners[0] = listener("0.0.0.0", PORT);
-	listeners[1] = listener("::", PORT);
-	listeners[2] = listener(BOTH, OTHER_PORT);
+	listeners[0] = tcp_listener("0.0.0.0", PORT);
+	listeners[1] = tcp_listener("::", PORT);
+	listeners[2] = tcp_listener(BOTH, OTHER_PORT);
 	connect_all();
 	return 0;
 }
@@ -164,7 +74,7 @@ static int teardown(void **state)
 static void expect_passing(int from, int to)
 {
 	for (int i = from; i < to; i++)
-		if (!passes(clients[i], servers[i]) || !passes(servers[i], clients[i]))
+		if (!tcp_passes(clients[i], servers[i]) || !tcp_passes(servers[i], clients[i]))
 			fail_msg("connection %d is broken", i);
 }
 
@@ -176,7 +86,7 @@ static void clients_are_told(void **state)
 	expect_passing(0, PAIRS);
 	sentinel(PEER4);
 	for (int i = 0; i < TO_VIPS; i++)
-		if (!is_reset(clients[i], TOLD_MS - (int)((lab_now_ns() - r.exit_ns) / 1000000)))
+		if (!tcp_is_reset(clients[i], TOLD_MS - (int)((lab_now_ns() - r.exit_ns) / 1000000)))
 			fail_msg("client %d was not told", i);
 	expect(0, "released " VIP4 " from eth0, " VIP6 " from eth0, 3 connections closed");
 	expect_passing(TO_VIPS, PAIRS);
@@ -194,8 +104,8 @@ static void only_what_goes(void **state)
 	lab_config(us, CONFIG6);
 	vip("release", "mymaster");
 	expect(0, "released " VIP6 " from eth0, 1 connection closed");
-	assert_true(is_reset(clients[TO_VIP6], 0));
-	assert_true(passes(clients[TO_VIP4], servers[TO_VIP4]));
+	assert_true(tcp_is_reset(clients[TO_VIP6], 0));
+	assert_true(tcp_passes(clients[TO_VIP4], servers[TO_VIP4]));
 	expect_passing(TO_MAPPED, PAIRS);
 }
 
@@ -212,7 +122,7 @@ static void nothing_else_closes_them(void **state)
 	lab_config(us, CONFIG4);
 	sentinel(PEER4);
 	expect(0, "nothing to do", VIP4 " is left on lo");
-	assert_int_equal(server_sockets(VIP4), 2);
+	assert_int_equal(tcp_established(VIP4), 2);
 }
 
 static void told_not_to(void **state)
@@ -228,7 +138,7 @@ static void told_not_to(void **state)
 
 		assert_int_equal(poll(&p, 1, i ? 0 : 200), 0);
 	}
-	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 3);
+	assert_int_equal(tcp_established(VIP4) + tcp_established(VIP6), 3);
 	expect_passing(TO_VIPS, PAIRS);
 }
 
@@ -251,7 +161,7 @@ static void kernel_cannot(void **state)
 	expect(0, "released " VIP4 " from eth0, " VIP6 " from eth0",
 	       "WARNING: connections are not closed: this kernel has no CONFIG_INET_DIAG_DESTROY");
 	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
-	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 3);
+	assert_int_equal(tcp_established(VIP4) + tcp_established(VIP6), 3);
 	expect_passing(TO_VIPS, PAIRS);
 }
 
@@ -278,8 +188,8 @@ static void release_slowly(const char *const faults[])
 	pid = lab_spawn(us, "slow", argv);
 	comer_count = 0;
 	while ((status = lab_wait(pid, 0)) < 0) {
-		union address a;
-		socklen_t size = make(VIP4, PORT, &a);
+		union tcp_address a;
+		socklen_t size = tcp_address(VIP4, PORT, &a);
 		int fd = lab_socket(peer, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 		assert_true(connect(fd, &a.any, size) < 0 && errno == EINPROGRESS);
@@ -302,7 +212,7 @@ static int comers_told(int *knocking)
 
 		assert_int_equal(getsockopt(comers[i], IPPROTO_TCP, TCP_INFO, &info, &size), 0);
 		*knocking += info.tcpi_state == TCP_SYN_SENT;
-		told += is_reset(comers[i], 0);
+		told += tcp_is_reset(comers[i], 0);
 		close(comers[i]);
 	}
 	return told;
@@ -327,7 +237,7 @@ static void clients_that_come_meanwhile(void **state)
 	told = comers_told(&knocking);
 	assert_true(told > 0 && knocking > 0); /* it was slow */
 	assert_int_equal(told + knocking, comer_count);
-	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
+	assert_int_equal(tcp_established(VIP4) + tcp_established(VIP6), 0);
 	assert_true(closed() >= TO_VIPS + told);
 }
 
@@ -354,7 +264,7 @@ static void kernel_cannot_seal(void **state)
 	release_slowly((const char *const[]){fault, "inject=sendto:delay_exit=60000", NULL});
 	told = comers_told(&knocking);
 	assert_true(told > 0 && told + knocking < comer_count);
-	assert_int_equal(server_sockets(VIP4) + server_sockets(VIP6), 0);
+	assert_int_equal(tcp_established(VIP4) + tcp_established(VIP6), 0);
 	assert_int_equal(lab_addr_copies(us, VIP4) + lab_addr_copies(us, VIP6), 0);
 	assert_true(closed() > TO_VIPS + told);
 }
@@ -372,11 +282,11 @@ static void crowd(int from, int to)
 
 	lab_on_failure = NULL;
 	for (int i = 0; i < MANY; i++)
-		fds[i] = client(VIP4, PORT);
+		fds[i] = tcp_client(VIP4, PORT);
 	if (write(to, &c, 1) != 1 || read(from, &c, 1) != 1)
 		_exit(1);
 	for (int i = 0; i < MANY; i++)
-		resets += is_reset(fds[i], resets == i ? TOLD_MS : 0);
+		resets += tcp_is_reset(fds[i], resets == i ? TOLD_MS : 0);
 	_exit(write(to, &resets, sizeof resets) != sizeof resets);
 }
 
@@ -402,7 +312,7 @@ static void ten_thousand(void **state)
 	if (pid == 0)
 		crowd(there[0], back[1]);
 	for (int i = 0; i < MANY; i++)
-		fds[i] = server(listeners[0]);
+		fds[i] = tcp_server(listeners[0]);
 	assert_int_equal(read(back[0], &c, 1), 1);
 	sentinel(PEER4);
 	assert_int_equal(write(there[1], "", 1), 1);
@@ -426,7 +336,7 @@ static void ten_thousand(void **state)
 /* A claim of the VIPs in CONFIG when something listens, or nothing (NULL), at that port. */
 static void claim_with(const char *config, const char *listens, int port, const char *address)
 {
-	int fd = listens ? listener(listens, port) : -1;
+	int fd = listens ? tcp_listener(listens, port) : -1;
 	char warning[128] = "";
 	const char *said;
 
