@@ -335,7 +335,6 @@ check_tells() {
 	must "called from there it says so, too" check_names_from /opt/sentinel-vip "ExecPaths=/opt/sentinel-vip"
 	must "that goes" boot_run rm /opt/sentinel-vip
 	must "check says that, too" check_names "/opt/sentinel-vip: No such file"
-	soon 30 "and what to type once systemd has given up" check_names "systemctl reset-failed $unit"
 	must "the program is called where it may be" edit_sentinel "s|/opt/sentinel-vip|$program|"
 	soon 10 "Sentinel knows the others again" quorum
 	soon 10 "check is all green again" all_green
