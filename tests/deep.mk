@@ -49,7 +49,7 @@ check-valgrind: deps
 	chmod 1777 $(VALGRIND_RUN)/log
 	cp tests/under-valgrind $(VALGRIND_RUN)/sentinel-vip
 	cp build/valgrind/program tests/valgrind.supp $(VALGRIND_RUN)/
-	SENTINEL_VIP=build/valgrind/program $(VALGRIND) --log-file=build/valgrind/unit/run-%p build/valgrind/check-unit
+	LAB_SLOW=10 SENTINEL_VIP=build/valgrind/program $(VALGRIND) --log-file=build/valgrind/unit/run-%p build/valgrind/check-unit
 	tests/valgrind-logs 'the unit tests' build/valgrind/unit 20
 	@status=0; LAB_SLOW=10 LATE=tests/valgrind-late $(MAKE) --no-print-directory -k -j4 O=build/valgrind \
 		PROGRAM=$(VALGRIND_RUN)/sentinel-vip $(ALL_HOSTS) || status=1; \

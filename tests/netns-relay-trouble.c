@@ -63,6 +63,10 @@ static void without_it_status_says_what_it_cannot_see(void **state)
 	assert_null(strstr(r.out, "nobody answers"));
 	assert_int_equal(ask("status", "--json"), 2);
 	assert_non_null(strstr(r.out, "AF_NETLINK is forbidden here"));
+	/* where nobody says who is master that is no reason to be silent about it */
+	fake_stop(sentinel);
+	assert_int_not_equal(ask("check"), 0);
+	assert_non_null(strstr(r.out, "error    interface     AF_NETLINK is forbidden here"));
 }
 
 /* Who names another configuration would be served by the wrong one. */
