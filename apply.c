@@ -119,6 +119,8 @@ void apply_prepare(struct netlink *netlink, struct plan *plan)
 	}
 }
 
+enum { NOT_YET = 1 };	/* no error, since it will be done */
+
 static int carry_out(struct netlink *netlink, int packet, const struct step *step,
 		     struct outcome *outcome, struct why *why)
 {
@@ -138,7 +140,7 @@ static int carry_out(struct netlink *netlink, int packet, const struct step *ste
 		if (err < 0 && outcome->unannounced++ == 0)
 			line_add(&outcome->warning, "; %s was not announced on %s yet: %s",
 				 ip_text(&step->vip->ip, text), step->link->name, strerror(-err));
-		return 0;
+		return err < 0 ? NOT_YET : 0;
 	}
 	return -EINVAL;
 }
@@ -187,7 +189,7 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 
 		ip_text(&step->vip->ip, text);
 		if (step->kind == STEP_ANNOUNCE && !there)
-			return why_set(why, -EIO, "%s has just left %s", text, step->link->name);
+			return why_set(why, -EBUSY, "%s has just left %s", text, step->link->name);
 		if (step->kind == STEP_ADD && !there)
 			return why_set(why, -EIO, "%s was added to %s and is gone again: something else "
 				       "removes it (NetworkManager, systemd-networkd, a script?)", text,
@@ -268,7 +270,7 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 		/* one VIP that cannot be moved is no reason to leave the others behind */
 		err = carry_out(netlink, packet, step, outcome, failed == 0 ? why : &last);
 		step->done = err == 0;
-		failed = failed == 0 ? err : failed;
+		failed = failed == 0 && err < 0 ? err : failed;
 		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
 			outcome_lap(outcome);
 	}

@@ -13,6 +13,7 @@ enum {
 	QUESTION_MS = 300,	/* for the local Sentinel, connect included */
 	LOCK_MS = 300,		/* for another run */
 	COUNCIL_MS = 1000,	/* for all Sentinels */
+	FRESH_MS = 5,		/* for so long what the kernel said is taken for what it would say */
 	OVERTAKEN_MAX = 3,	/* times that a run begins again */
 };
 
@@ -180,10 +181,13 @@ static int follow(struct run *run, const struct event *event, bool dry_run)
 
 	run->ready = false;
 	err = is_for_the_others(run, event) ? ask_the_others(run, event) : find_truth(run, event, dry_run);
-	/* the facts hold when they were gathered for that very address */
+	/* the facts hold when they were gathered for that very address, and just now */
 	if (err == 0 && (run->facts.addresses == NULL || run->truth.ip_count != 1 ||
-			 !ip_equal(&run->truth.ips[0], &event->to.ip)))
+			 !ip_equal(&run->truth.ips[0], &event->to.ip) ||
+			 clock_ms() > run->gathered_ms + FRESH_MS)) {
+		run->ready = false;
 		err = run_gather(run);
+	}
 	if (err == 0 && !run->ready)
 		err = run_make_plan(run);
 	else if (err == 0)

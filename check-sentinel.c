@@ -320,8 +320,10 @@ static const struct local *find_local(struct local *locals, size_t *count,
 {
 	size_t n = 0;
 
-	while (n < *count && !endpoint_equal(&locals[n].state->run.master->sentinel,
-					     &state->run.master->sentinel))
+	while (n < *count &&
+	       (!endpoint_equal(&locals[n].state->run.master->sentinel,
+				&state->run.master->sentinel) ||
+		!sentinel_same_login(locals[n].state->run.master, state->run.master)))
 		n++;
 	if (n == *count)
 		locals[(*count)++] = (struct local){ .state = state };

@@ -364,15 +364,16 @@ static bool watch(pid_t hook, struct output *output, int children, double end_ms
 
 /*
  * Looked at as late as can be: whoever could put another program in its place would have it run
- * as this user.  One that is not there is told of when it cannot be executed.
+ * as this user.  One that is not there now is nobody's, and might be anybody's when it is.
  */
 static int look_at_hook(const char *path, struct why *why)
 {
 	struct stat st;
-	int err = 0;
+	int err;
 
-	if (stat(path, &st) == 0)
-		err = trust_writers(path, &st, why);
+	if (stat(path, &st) < 0)
+		return why_set(why, -errno, "%s", strerror(errno));
+	err = trust_writers(path, &st, why);
 	return err < 0 ? err : trust_way(path, why);
 }
 

@@ -104,6 +104,7 @@ int run_gather(struct run *run)
 	if (err < 0)
 		return err;
 	facts_free(&run->facts);
+	run->gathered_ms = clock_ms();
 	err = facts_gather_from(run->netlink, run->known, run->config, run->master, run->truth.ips,
 				run->truth.ip_count, &run->facts);
 	outcome_step(&run->outcome, "facts");
@@ -188,10 +189,10 @@ int run_apply(struct run *run)
 		return err;
 	number = lock_raise(&run->lock);	/* silences older announcers */
 	/*
-	 * Raised meanwhile by a call that did not wait: it has heard something newer.  Who could
-	 * not ask cannot ask again, and does as it was told.
+	 * Raised meanwhile by a call that did not wait: it came later, and has heard something newer.
+	 * Who did not wait itself, and could not ask, cannot ask again, and does as it was told.
 	 */
-	if (run->verified && number != 0 && run->asked_at != UINT64_MAX &&
+	if ((run->verified || run->lock.held) && number != 0 && run->asked_at != UINT64_MAX &&
 	    number != run->asked_at + 1)
 		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
 	run->applied = true;
@@ -258,7 +259,8 @@ bool run_may_be_replayed(const struct run *run, int err)
 {
 	return run->verified && (err == -ENODEV || err == -ENETDOWN || err == -EAGAIN ||
 				 err == -EBUSY || err == -EINTR || err == -ENOBUFS ||
-				 err == -ETIMEDOUT || err == -EHOSTUNREACH || err == -ESTALE);
+				 err == -ETIMEDOUT || err == -EHOSTUNREACH || err == -ESTALE ||
+				 err == -EMFILE || err == -ENFILE);
 }
 
 /* Where this process may not, another could for Sentinel's calls and for sync. */

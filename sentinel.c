@@ -77,6 +77,16 @@ static int authenticate(struct sentinel *s, const struct master *master)
 	return master->user != NULL ? say(s, 3, with_user) : say(s, 2, plain);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool sentinel_same_login(const struct master *a, const struct master *b)
+{
+	return same_text(a->user, b->user) && same_text(a->password, b->password);
+}
+
 int sentinel_open(const struct master *master, const struct endpoint *at,
 		  struct sentinel **sentinel)
 {

@@ -60,6 +60,7 @@ struct place {
 struct talks {
 	struct sentinel *items[TALKS_MAX];
 	const struct endpoint *at[TALKS_MAX];
+	const struct master *as[TALKS_MAX];	/* whose user and password it was opened with */
 	size_t count;
 };
 
@@ -69,14 +70,14 @@ static void close_talks(struct talks *talks)
 		sentinel_close(&talks->items[i]);
 }
 
-/* The conversation with that Sentinel, opened when it is the first time. */
+/* The conversation with that Sentinel as that user, opened when it is the first time. */
 static int find_talk(struct talks *talks, const struct master *master, const struct endpoint *at,
 		     size_t *index)
 {
 	int err;
 
 	for (size_t i = 0; i < talks->count; i++)
-		if (endpoint_equal(talks->at[i], at)) {
+		if (endpoint_equal(talks->at[i], at) && sentinel_same_login(talks->as[i], master)) {
 			*index = i;
 			return 0;
 		}
@@ -87,6 +88,7 @@ static int find_talk(struct talks *talks, const struct master *master, const str
 	if (err < 0)
 		return err;
 	talks->at[talks->count] = at;
+	talks->as[talks->count] = master;
 	*index = talks->count++;
 	return 0;
 }

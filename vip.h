@@ -531,6 +531,8 @@ struct sentinel;		/* one conversation: a pipeline of questions (hiredis) */
 /* Prepares it, with `master`'s user and password; nothing is sent.  -ENOMEM. */
 int sentinel_open(const struct master *master, const struct endpoint *at,
 		  struct sentinel **sentinel);
+/* Whether a conversation for the one can be the other's as well. */
+bool sentinel_same_login(const struct master *a, const struct master *b);
 void sentinel_close(struct sentinel **sentinel);
 /* Adds a question; *index finds its answer afterwards. */
 int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, const char *master,
@@ -1149,6 +1151,7 @@ struct run {
 	struct netlink *netlink;
 	const struct facts *known;	/* addresses that were just asked for, or NULL */
 	struct facts facts;
+	double gathered_ms;	/* when the kernel was asked for them */
 	struct plan plan;
 	struct lock lock;
 	uint64_t asked_at;	/* the lock's number before Sentinel was asked; UINT64_MAX: not */

@@ -81,6 +81,7 @@ int netns_state_tests(void);
 int netns_primary_tests(void);
 int netns_line_tests(void);
 int netns_late_tests(void);
+int netns_meanwhile_tests(void);
 int netns_facts_tests(void);
 int netns_refuse_tests(void);
 int netns_sandbox_tests(void);
