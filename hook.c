@@ -372,7 +372,7 @@ static int look_at_hook(const char *path, struct why *why)
 	int err;
 
 	if (stat(path, &st) < 0)
-		return why_set(why, -errno, "%s", strerror(errno));
+		return why_set(why, -errno, "%s: put it there, with chmod +x", strerror(errno));
 	err = trust_writers(path, &st, why);
 	return err < 0 ? err : trust_way(path, why);
 }

@@ -315,7 +315,7 @@ static void what_cannot_be_executed_holds_nothing_up(void **state)
 		const char *make, *says;
 	} cases[] = {
 		{"chmod 644 /run/hook", "cannot be executed: Permission denied: chmod +x"},
-		{"rm /run/hook", "cannot be executed: No such file or directory, or the program"},
+		{"rm /run/hook", "is not run: No such file or directory: put it there"},
 		{"printf '#!/missing\\n' >/run/hook", "No such file or directory, or the program"},
 		{"echo true >/run/hook", "Exec format error: its first line must be #!"},
 	};
