@@ -104,10 +104,10 @@ int run_gather(struct run *run)
 	if (err < 0)
 		return err;
 	facts_free(&run->facts);
-	run->gathered_ms = clock_ms();
 	err = facts_gather_from(run->netlink, run->known, run->config, run->master, run->truth.ips,
 				run->truth.ip_count, &run->facts);
 	outcome_step(&run->outcome, "facts");
+	run->gathered_ms = clock_ms();
 	if (err < 0)
 		return why_set(&run->why, err, "cannot ask the kernel for its addresses: %s",
 			       strerror(-err));

@@ -1151,7 +1151,7 @@ struct run {
 	struct netlink *netlink;
 	const struct facts *known;	/* addresses that were just asked for, or NULL */
 	struct facts facts;
-	double gathered_ms;	/* when the kernel was asked for them */
+	double gathered_ms;	/* when the kernel had said them all */
 	struct plan plan;
 	struct lock lock;
 	uint64_t asked_at;	/* the lock's number before Sentinel was asked; UINT64_MAX: not */
