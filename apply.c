@@ -85,7 +85,7 @@ static void tell(struct line *done, const struct plan *plan)
 		const struct step *step = &plan->steps[i];
 		const char *verb = verbs[step->kind];
 
-		if (!step->done)
+		if (!step->done || step->unsent)
 			continue;
 		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
 		    step[-1].vip == step->vip)
@@ -119,9 +119,7 @@ void apply_prepare(struct netlink *netlink, struct plan *plan)
 	}
 }
 
-enum { NOT_YET = 1 };	/* no error, since it will be done */
-
-static int carry_out(struct netlink *netlink, int packet, const struct step *step,
+static int carry_out(struct netlink *netlink, int packet, struct step *step,
 		     struct outcome *outcome, struct why *why)
 {
 	char text[IP_TEXT_SIZE];
@@ -137,10 +135,11 @@ static int carry_out(struct netlink *netlink, int packet, const struct step *ste
 		return err < 0 ? explain(err, step, why) : 0;
 	case STEP_ANNOUNCE:
 		err = arp_announce(packet, step->link, &step->vip->ip);
+		step->unsent = err < 0;
 		if (err < 0 && outcome->unannounced++ == 0)
 			line_add(&outcome->warning, "; %s was not announced on %s yet: %s",
 				 ip_text(&step->vip->ip, text), step->link->name, strerror(-err));
-		return err < 0 ? NOT_YET : 0;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -270,7 +269,7 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 		/* one VIP that cannot be moved is no reason to leave the others behind */
 		err = carry_out(netlink, packet, step, outcome, failed == 0 ? why : &last);
 		step->done = err == 0;
-		failed = failed == 0 && err < 0 ? err : failed;
+		failed = failed == 0 ? err : failed;
 		spent[step->kind] = (spent[step->kind] < 0 ? 0 : spent[step->kind]) +
 			outcome_lap(outcome);
 	}

@@ -947,6 +947,7 @@ struct step {
 	const struct address *address;	/* STEP_DELETE */
 	struct nl_msg *request;	/* STEP_ADD: from apply_prepare(), or NULL */
 	bool done;		/* set by apply_plan() */
+	bool unsent;		/* STEP_ANNOUNCE, likewise: done but for the frame, which is repeated */
 };
 
 struct plan {

@@ -155,6 +155,23 @@ static void caller_is_not_held_up(void **state)
 	assert_int_equal(lab_host_processes(us, NULL), 1);
 }
 
+/* The address stands, so what could not be sent at once has all the more to be repeated. */
+static void what_could_not_be_sent_is_repeated(void **state)
+{
+	(void)state;
+	lab_config(us, "verify = no\nannounce = 0.2 0.4\n" CONFIG4);
+	lab_must(us, "ip addr add " VIP4 "/32 dev eth0");
+	assert_int_equal(lab_sh(us, &r,
+				"ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null "
+				"-e inject=sendto:error=ENOBUFS:when=1..2 "
+				"%s mymaster leader start " OLD4 " 6379 " OUR4 " 6379",
+				lab_program()),
+			 0);
+	assert_int_equal(lab_log_count(us, "announced " VIP4), 0);
+	assert_non_null(lab_log_wait(us, VIP4 " was not announced on eth0 yet", 500));
+	assert_non_null(lab_capture_wait(eyes, 0, lab_is_announcement, VIP4, 2000));
+}
+
 int netns_detach_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +179,7 @@ int netns_detach_tests(void)
 		netns_test(stops_when_flushed),   netns_test(stops_when_the_interface_goes),
 		netns_test(stops_for_one_of_two), netns_test(stops_when_moved_to_another_interface),
 		netns_test(child_is_detached),    netns_test(caller_is_not_held_up),
+		netns_test(what_could_not_be_sent_is_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
