@@ -119,13 +119,13 @@ static void lab_host_join(const struct lab_host *h)
 		lab_fail("host %s: %m", h->name);
 }
 
-static int lab_open_ns(pid_t pid, const char *which)
+static int lab_open_of(pid_t pid, const char *what, int flags)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, which);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, what);
+	fd = open(path, flags | O_CLOEXEC);
 	if (fd < 0)
 		lab_fail("%s: %m", path);
 	return fd;
@@ -135,9 +135,10 @@ static void lab_host_spaces(struct lab_host *h)
 {
 	struct held held = lab_hold(h, lab_host_unshare);
 
-	h->netns = lab_open_ns(held.pid, "net");
-	h->mntns = lab_open_ns(held.pid, "mnt");
-	h->utsns = lab_open_ns(held.pid, "uts");
+	h->netns = lab_open_of(held.pid, "ns/net", O_RDONLY);
+	h->mntns = lab_open_of(held.pid, "ns/mnt", O_RDONLY);
+	h->utsns = lab_open_of(held.pid, "ns/uts", O_RDONLY);
+	h->root = lab_open_of(held.pid, "root", O_PATH | O_DIRECTORY);
 	lab_let_go(&held);
 }
 
@@ -200,7 +201,7 @@ struct lab_host *lab_host(const char *name, ...)
 
 	if (!h)
 		lab_fail("calloc: %m");
-	h->netns = h->mntns = h->utsns = h->log_fd = -1;
+	h->netns = h->mntns = h->utsns = h->root = h->log_fd = -1;
 	snprintf(h->name, sizeof h->name, "%s", name);
 	snprintf(h->run, sizeof h->run, LAB_DIR "/%s", name);
 	lab_must(NULL, "rm -rf %s", h->run);
@@ -282,6 +283,7 @@ void lab_host_free(struct lab_host *h)
 	close(h->log_fd);
 	close(h->netns);
 	close(h->mntns);
+	close(h->root);
 	close(h->utsns);
 	free(h);
 }
@@ -299,12 +301,22 @@ void lab_cut(struct lab_host *h, bool cut)
 	lab_must(NULL, "ip link set dev %s %s", h->name, cut ? "nomaster" : "master br0");
 }
 
+/* Whether a file that tests write to is the host's own, and not the machine's. */
+static bool lab_is_covered(void)
+{
+	struct stat seen, own;
+
+	return stat("/etc/hosts", &seen) == 0 && stat("/run/etc/hosts", &own) == 0 &&
+	       seen.st_dev == own.st_dev && seen.st_ino == own.st_ino;
+}
+
+/* setns(2) makes the root of a mount namespace the root, which in a chroot(2) it was not. */
 int lab_enter(const struct lab_host *h)
 {
-	if (setns(h->mntns, CLONE_NEWNS) < 0 || setns(h->utsns, CLONE_NEWUTS) < 0 ||
-	    setns(h->netns, CLONE_NEWNET) < 0)
+	if (setns(h->mntns, CLONE_NEWNS) < 0 || fchdir(h->root) < 0 || chroot(".") < 0 ||
+	    setns(h->utsns, CLONE_NEWUTS) < 0 || setns(h->netns, CLONE_NEWNET) < 0)
 		return -errno;
-	return 0;
+	return lab_is_covered() ? 0 : -EXDEV;
 }
 
 int lab_socket(const struct lab_host *h, int domain, int type, int protocol)

@@ -44,6 +44,7 @@ struct lab_host {
 	char name[12]; /* also its host name and the name of its first port on the switch */
 	char run[64];  /* the host's /run, as the test program sees it */
 	int netns, mntns, utsns;
+	int root;            /* of its files: where the tests see theirs, even in a chroot(2) */
 	int log_fd;          /* what arrives on the host's /dev/log */
 	struct lab_log *log; /* what was read from it so far */
 };
