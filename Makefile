@@ -49,7 +49,7 @@ DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih
 	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
 	util-linux strace nftables
-DEPS_PACKAGE = build-essential debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd-container
+DEPS_PACKAGE = build-essential debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd systemd-container
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl
 DEPS_EXAMPLES = nutcracker keepalived podman crun netavark iptables docker-compose curl
