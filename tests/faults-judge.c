@@ -81,6 +81,8 @@ static void judge_status(const struct scene *s, const struct fault *f, const str
 		say(said, size, "status 1, but no Sentinel was heard\n");
 	if (t->status == 1 && s->votes[0] == '-')
 		say(said, size, "status 1, but there is no Sentinel\n");
+	if (t->status == 0 && s->alone)
+		say(said, size, "status 0, but there is no majority\n");
 	/* where asking does not go at all, the arguments are believed */
 	if (t->status == 0 && !s->reads && strcmp(now->text, after.text) != 0 &&
 	    !(s->stale && (f->kind == FAULT_LASTING || f->kind == FAULT_ALLOC_LASTING)))
@@ -100,7 +102,7 @@ static void judge_connections(const struct scene *s, const struct trace *t, cons
 		if (!c->vip && stage_was_reset(c)) {
 			say(said, size, "the connection to %s is lost\n", c->to);
 			stage_close(c);
-		} else if (c->vip && t->status == 0 && !s->here && !told &&
+		} else if (c->vip && t->status == (s->alone ? 1 : 0) && !s->here && !told &&
 			   !strstr(now->text, c->to) && !stage_was_reset(c)) {
 			say(said, size, "the client of %s was told nothing\n", c->to);
 		}
@@ -152,14 +154,14 @@ static void judge_healing(const struct scene *s, char *said, size_t size)
 		size_t undecided = lab_log_count(stage.us, ": undecided");
 
 		stage_run(s, &(struct fault){.kind = FAULT_NONE}, true, &t);
-		if (t.status != 1 || lab_log_count(stage.us, ": undecided") == undecided)
+		if (t.status != 1 || s->alone || lab_log_count(stage.us, ": undecided") == undecided)
 			break;
 	}
 	state_watched(0, lab_now_ns());
 	state_read(&now);
 	if (s->claimed && !LAB_UNTIL(lab_host_processes(stage.us, NULL) == 0, STAGE_REST_MS))
 		say(said, size, "the announcer of the claim goes on\n");
-	if (t.status != 0)
+	if (t.status != (s->alone ? 1 : 0))
 		say(said, size, "the next run ended with %d\n", t.status);
 	if (strcmp(now.text, after.text) != 0)
 		say(said, size, "the next run does not heal it, expected:\n%s\nhave:\n%s\n",
@@ -204,7 +206,7 @@ void judge_begin(const struct scene *s, struct trace *t)
 	stage_run(s, &(struct fault){.kind = FAULT_NONE}, false, t);
 	state_read(&after);
 	judge(s, &(struct fault){.kind = FAULT_NONE}, t, said, sizeof said);
-	if (s->reads ? t->status > 2 : t->status != 0)
+	if (s->reads ? t->status > 2 : t->status != (s->alone ? 1 : 0))
 		say(said, sizeof said, "undisturbed, it ended with %d: %s", t->status, t->err);
 	if (*said)
 		lab_fail("%s, undisturbed: %s", s->name, said);

@@ -243,11 +243,16 @@ void stage_set(const struct scene *s)
 		   "announce = %s\nsentinel = 127.0.0.1:26379\ninterface = eth0\n"
 		   "[other]\nvip = 10.0.0.77\n[mymaster]\n%s",
 		   s->claimed ? "0.02 0.1 0.2 0.3" : "0.02", s->keys);
-	for (int i = 0; i < 3; i++)
-		if (sentinels[i])
-			fake_turn(sentinels[i], 0, *s->votes == 'B' ? PEER4 : OUR4, PORT, "3",
-				  i ? NULL
-				    : (const char *const[]){PEER4 " 26380", PEER4 " 26381", NULL});
+	for (int i = 0; i < 3; i++) {
+		struct fake_turn *t;
+
+		if (!sentinels[i])
+			continue;
+		t = fake_turn(sentinels[i], 0, *s->votes == 'B' ? PEER4 : OUR4, PORT, "3",
+			      i ? NULL
+				: (const char *const[]){PEER4 " 26380", PEER4 " 26381", NULL});
+		t->deaf = t->closes = s->alone && i > 0;
+	}
 	/* --serve reads no other */
 	lab_must(stage.us, "cp -p /run/sentinel-vip.conf /etc/sentinel-vip.conf");
 	stage_forget_locks();

@@ -161,6 +161,7 @@ struct scene {
 	bool relay;           /* the words are a request, and --serve is what runs */
 	bool stale;           /* the arguments do not say what the Sentinels say */
 	bool claimed;         /* by the program just before, whose announcer is at work */
+	bool alone;           /* the other Sentinels do not answer: no truth, and status 1 */
 	bool fresh;           /* nothing has run before, since the host was booted */
 	const struct state_address *before;
 	const char *keys; /* of the configuration, besides */
