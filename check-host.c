@@ -6,6 +6,7 @@
 #include "vip.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -46,12 +47,28 @@ static void check_hooks(const struct config *config, struct report *report)
 
 /* Ending connections --------------------------------------------------- */
 
+/* A packet filter may drop what goes over lo, and lo may be down: then nobody answers, for minutes. */
+static int connect_until(int fd, const struct sockaddr_in *at, double deadline_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0)
+		return 0;
+	if (errno != EINPROGRESS)
+		return -errno;
+	if (poll(&p, 1, clock_left(deadline_ms)) <= 0)
+		return -ETIMEDOUT;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
+}
+
 /* A connection of this process to itself, at a loopback address that nobody uses. */
 static int try_destroy(size_t *destroyed)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET }, from;
 	CLEANUP(fd_close) int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CLEANUP(fd_close) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CLEANUP(fd_close) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct ip ip = { .family = AF_INET };
 	double deadline = clock_ms() + DESTROY_MS;
 	socklen_t size = sizeof(at);
@@ -69,10 +86,10 @@ static int try_destroy(size_t *destroyed)
 	from = at;
 	if (listener < 0 || client < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) < 0 ||
 	    listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&at, &size) < 0 ||
-	    bind(client, (struct sockaddr *)&from, sizeof(from)) < 0 ||
-	    connect(client, (struct sockaddr *)&at, sizeof(at)) < 0)
+	    bind(client, (struct sockaddr *)&from, sizeof(from)) < 0)
 		return -errno;
-	return tcp_destroy(&ip, 1, deadline, destroyed);
+	err = connect_until(client, &at, deadline);
+	return err < 0 ? err : tcp_destroy(&ip, 1, deadline, destroyed);
 }
 
 static void check_destroy(struct report *report)
@@ -100,7 +117,7 @@ static void check_destroy(struct report *report)
 	} else {
 		report_add(report, LEVEL_WARNING, "connections",
 			   "ending them could not be tried: %s", strerror(-err));
-		report_remedy(report, "ip link set lo up; modprobe tcp_diag");
+		report_remedy(report, "ip link set lo up; modprobe tcp_diag; let no packet filter stop what goes over lo");
 	}
 }
 

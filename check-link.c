@@ -166,7 +166,8 @@ static void check_ipv6(const struct place *place)
 		report_add(place->report, LEVEL_ERROR, "IPv6",
 			   "the kernel has no IPv6 on %s, but a VIP is of IPv6",
 			   name);
-		report_remedy(place->report, "boot without ipv6.disable=1");
+		report_remedy(place->report, "ip link set %s mtu 1500, since IPv6 takes 1280 at least (RFC 8200 "
+			      "section 5); or boot without ipv6.disable=1", name);
 	} else if (disabled != 0) {
 		report_add(place->report, LEVEL_ERROR, "IPv6",
 			   "IPv6 is turned off on %s, but a VIP is of IPv6",

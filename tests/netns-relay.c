@@ -359,12 +359,6 @@ static void check_with_sentinel_of(uid_t id)
 	assert_int_equal(lab_addr_copies(us, VIP4), 0);
 }
 
-#define expect_said(text)                                                                          \
-	do {                                                                                       \
-		if (strstr(r.out, text) == NULL)                                                   \
-			fail_msg("\"%s\" is not in:\n%s%s", text, r.out, r.err);                    \
-	} while (0)
-
 static void check_knows_the_relay(void **state)
 {
 	(void)state;

@@ -50,6 +50,13 @@ int netns_teardown(void **state);
 	netns_expect(__FILE__, __LINE__, status, (const char *const[]){__VA_ARGS__, NULL})
 void netns_expect(const char *file, int line, int status, const char *const texts[]);
 
+/* The last run printed this. */
+#define expect_said(text)                                                                          \
+	do {                                                                                       \
+		if (strstr(r.out, text) == NULL)                                                   \
+			fail_msg("status %d, \"%s\" is not in:\n%s%s", r.status, text, r.out, r.err);                  \
+	} while (0)
+
 /* Addresses, routes and links of `us`, as text that the caller frees. */
 char *netns_state(void);
 
@@ -107,6 +114,8 @@ int netns_relay_trouble_tests(void);
 int netns_crowd_tests(void);
 int netns_hook_tests(void);
 int netns_rare_tests(void);
+int netns_check_tests(void);
+int netns_terminal_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 
