@@ -48,7 +48,7 @@ PACKAGES = libnl-route-3.0 libnl-3.0 libmnl inih hiredis
 DEPS_BUILD = gcc libc6-dev make pkg-config libnl-3-dev libnl-route-3-dev libinih-dev libhiredis-dev \
 	libmnl-dev
 DEPS_TEST = libcmocka-dev redis-server redis-sentinel redis-tools iproute2 iputils-arping procps \
-	util-linux strace nftables
+	util-linux strace nftables libcap2-bin
 DEPS_PACKAGE = build-essential debhelper dpkg-dev fakeroot lintian rpm rpmlint debootstrap systemd systemd-container
 # what `make bench-others` measures beside
 DEPS_OTHERS = keepalived resource-agents vip-manager etcd-server curl

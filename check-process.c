@@ -44,8 +44,9 @@ static void remedy_caps(const struct process *p, const char *program, struct rep
 		report_remedy(report, "start Sentinel without no_new_privs, or with both as "
 				      "ambient capabilities");
 	else
-		report_remedy(report, "chgrp %s %s; chmod 750 %s; setcap cap_net_admin,cap_net_raw+ep %s",
-			      p->user, program, program, program);
+		/* by number: a user's group need not have the user's name */
+		report_remedy(report, "chgrp %u %s; chmod 750 %s; setcap cap_net_admin,cap_net_raw+ep %s",
+			      (unsigned)p->gid, program, program, program);
 }
 
 static void check_caps(const struct process *p, const char *program, struct report *report)

@@ -122,7 +122,7 @@ static int start(void **state)
 {
 	(void)state;
 	c = cluster_start(&setup);
-	lab_host_link(faces_host(C), "eth1", NULL);
+	lab_host_link(faces_host(C), "eth1", (const char *)NULL);
 	lab_must(faces_host(C), "sysctl -qw net.ipv4.conf.eth1.arp_ignore=1");
 	return 0;
 }
@@ -137,6 +137,7 @@ static int run(int argc, char **argv)
 	static int (*const groups[])(void) = {
 		faces_status_tests,
 		faces_check_tests,
+		faces_process_tests,
 		faces_sentinel_tests,
 	};
 	int bad = faces_parts_tests() != 0;

@@ -85,6 +85,18 @@ static void sentinel_does_not_tell_all(void **state)
 	expect_count(0, 1);
 	expect_finding("warning", "replicas",
 		       "SENTINEL REPLICAS " CLUSTER_MASTER " is not answered");
+	lab_must(faces_host(A), CLI "ACL SETUSER default '-sentinel|master'");
+	on(A, "check");
+	lab_must(faces_host(A), CLI "ACL SETUSER default '+sentinel|master'");
+	expect_finding("warning", "script",
+		       "SENTINEL MASTER " CLUSTER_MASTER " is not answered, so its script is not known");
+	assert_string_equal(faces_remedy(), "allow +sentinel|master to the user of sentinel-auth");
+	/* the others say who the master is, and what depends on that is looked at */
+	lab_must(faces_host(A), CLI "ACL SETUSER default '-sentinel|get-master-addr-by-name'");
+	on(A, "check");
+	lab_must(faces_host(A), CLI "ACL SETUSER default '+sentinel|get-master-addr-by-name'");
+	expect_finding("error", "reachable", "it does not let this program ask: NOPERM");
+	expect_finding("ok", "VIP", "this host is the master");
 }
 
 static void sentinel_is_elsewhere(void **state)

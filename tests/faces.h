@@ -84,5 +84,6 @@ int faces_parts_tests(void);
 int faces_status_tests(void);
 int faces_check_tests(void);
 int faces_sentinel_tests(void);
+int faces_process_tests(void);
 
 #endif
