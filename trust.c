@@ -74,8 +74,10 @@ static int step(char at[PATH_MAX], char left[PATH_MAX], struct stat *st, unsigne
 	bool shared = (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 	int err;
 
-	if (next_name(left, name) == NULL || length + 1 + strlen(name) >= PATH_MAX)
+	if (next_name(left, name) == NULL)
 		return 1;
+	if (length + 1 + strlen(name) >= PATH_MAX)
+		return -ENAMETOOLONG;
 	if (strcmp(name, ".") == 0)
 		return 0;
 	if (strcmp(name, "..") == 0) {

@@ -130,6 +130,21 @@ static void carrier_goes_before_the_last(void **state)
 	expect_now(NULL, since);
 }
 
+/* It is not waited for without end; then somebody has to know what was not done. */
+static void carrier_does_not_come_back(void **state)
+{
+	(void)state;
+	lab_config(us, "announce = 0.1 0.2\n" CONFIG4);
+	carrier(false);
+	sentinel(OUR4);
+	expect(0, "claimed " VIP4, "announced when it comes");
+	assert_false(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 9000)); /* 10 s after the last */
+	assert_non_null(lab_log_wait(us, "mymaster: " VIP4 " is not announced, for want of a carrier on eth0; when "
+					 "it is back, run: sentinel-vip sync --announce mymaster", 3000));
+	assert_int_equal(lab_log_count(us, ""), 1);
+	assert_true(LAB_UNTIL(lab_host_processes(us, NULL) == 0, 1000));
+}
+
 static void released_without_carrier(void **state)
 {
 	(void)state;
@@ -345,6 +360,7 @@ int netns_event_tests(void)
 		netns_test(carrier_comes_after_the_claim),
 		netns_test(carrier_goes_and_comes),
 		netns_test(carrier_goes_before_the_last),
+		netns_test(carrier_does_not_come_back),
 		netns_test(released_without_carrier),
 		netns_test(mac_changes),
 		netns_test(others_change),

@@ -358,6 +358,9 @@ static void libmnl_is_missing(void **state)
 	expect(0, "claimed");
 	sentinel(PEER4);
 	expect(0, "released", "connections are not closed: libmnl.so.0 cannot be loaded");
+	vip("check");
+	expect_said("  warning  connections   of a VIP that leaves cannot be ended: libmnl cannot be loaded\n");
+	expect_said("remedy:       install it (libmnl0 in Debian)\n");
 }
 
 /* One that lacks a function, wherever that would be called first, is none: nothing ends in the middle. */

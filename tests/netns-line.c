@@ -2,6 +2,7 @@
 /*
  * The one line of a run that has much to say: about many VIPs, or with long names.
  */
+#include "netns-fake.h"
 #include "netns.h"
 
 #include <stdio.h>
@@ -56,11 +57,41 @@ static void a_line_that_is_too_long_keeps_its_end(void **state)
 	       "n:6379, this host; WARNING: unverified: nnn", ":1: ", ", in all ", " ms)");
 }
 
+static void make_name(char name[221], char letter)
+{
+	memset(name, letter, 220);
+	for (size_t i = 59; i < 220; i += 60)
+		name[i] = '.';
+	name[220] = '\0';
+}
+
+/* Nor does the reason take the place of what was done, however much there is to say of it. */
+static void a_long_reason_leaves_room_for_what_was_done(void **state)
+{
+	struct fake *f = fake_start(us, "127.0.0.1", 26379);
+	char is[221], was[221], text[2048];
+	int n = snprintf(text, sizeof text, "announce = none\ninterface = eth0\n[mymaster]\n");
+
+	(void)state;
+	make_name(is, 'i');
+	make_name(was, 'w');
+	for (int i = 0; i < 8; i++)
+		n += snprintf(text + n, sizeof text - (size_t)n, "vip = 10.100.100.%d\n", 200 + i);
+	lab_config(us, "%s", text);
+	lab_file(us, "etc/hosts", 0644, 0, OUR4 " %s\n", is);
+	fake_turn(f, 0, is, 6379, "7", NULL);
+	vip(SENTINELS_CALL(was));
+	expect(0, "mymaster: claimed 10.100.100.200 on eth0, ", "10.100.100.207 on eth0; the master is iii",
+	       "arguments are stale: they say www", "...");
+	fake_stop_all();
+}
+
 int netns_line_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		netns_test(a_hundred_vips_make_one_line),
 		netns_test(a_line_that_is_too_long_keeps_its_end),
+		netns_test(a_long_reason_leaves_room_for_what_was_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

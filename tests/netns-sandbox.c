@@ -109,6 +109,26 @@ static void without_packet(void **state)
 	without_a_family(AF_PACKET, "AF_PACKET");
 }
 
+static int status_without_packet(void *unused)
+{
+	const char *const argv[] = {lab_program(), "status", NULL};
+
+	(void)unused;
+	if (lab_forbid_family(AF_PACKET) < 0)
+		return 126;
+	execv(argv[0], (char *const *)argv);
+	return 127;
+}
+
+/* Who only looks says what could not be looked at. */
+static void status_without_packet_sockets(void **state)
+{
+	(void)state;
+	lab_call(us, &r, 20000, status_without_packet, NULL);
+	assert_int_equal(r.status, 2);	/* no Sentinel is here */
+	expect_said("not asked who answers: AF_PACKET is forbidden here");
+}
+
 /* Then stderr is all that is left, and the VIP moves all the same. */
 static void without_unix(void **state)
 {
@@ -166,6 +186,22 @@ static void lock_directory_is_open_to_others(void **state)
 	expect(0, "released " VIP4, "/run/sentinel-vip");
 	assert_true(lab_took_at_most(&r, 1000));
 	assert_int_equal(lab_addr_copies(us, VIP4), 0);
+}
+
+/*
+ * What root makes in the directory of Sentinel's user is to be that user's as well; where root may not
+ * give it away there is no lock, since that user could not take it.
+ */
+static void lock_cannot_be_given_away(void **state)
+{
+	(void)state;
+	lab_must(us, "mkdir -m 700 /run/sentinel-vip && chown 65534 /run/sentinel-vip");
+	setpriv("--bounding-set", "-chown", lab_program(), SENTINELS_CALL(OUR4));
+	expect(0, "claimed " VIP4, "WARNING: not locked: /run/sentinel-vip: Operation not permitted");
+	lab_must(us, "rm /run/sentinel-vip/*");
+	sentinel(PEER4);
+	expect(0, "released " VIP4);
+	lab_must(us, "test $(stat -c %%u /run/sentinel-vip/*) = 65534");
 }
 
 /* The lock cannot be had: the VIP moves all the same, and the line says so. */
@@ -355,9 +391,11 @@ int netns_sandbox_tests(void)
 		netns_test(with_two_capabilities_only),
 		netns_test(without_netlink),
 		netns_test(without_packet),
+		netns_test(status_without_packet_sockets),
 		netns_test(without_unix),
 		netns_test(lock_is_nobody_elses),
 		netns_test(lock_directory_is_open_to_others),
+		netns_test(lock_cannot_be_given_away),
 		netns_test(lock_cannot_be_had),
 		netns_test(signals_arrive_ignored),
 		netns_test(stdio_is_closed),

@@ -116,6 +116,7 @@ int netns_hook_tests(void);
 int netns_rare_tests(void);
 int netns_check_tests(void);
 int netns_terminal_tests(void);
+int netns_units_tests(void);
 
 #define netns_test(f) cmocka_unit_test_setup_teardown(f, netns_setup, netns_teardown)
 

@@ -2,7 +2,12 @@
 /* What frames say of who has an address, and that all others say nothing. */
 #include "parts.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* clang-format off */
 #define OTHER_MAC 0x02, 0x42, 0xac, 0x13, 0x00, 0x02
@@ -351,6 +356,36 @@ static void garbage(void **state)
 	}
 }
 
+/* ---- sending ---- */
+
+/* Who announces beside a change says nothing once there has been one, not even the rest. */
+static void a_change_silences(void **state)
+{
+	struct link link = parts_link(us, "eth0");
+	struct ip ips[] = { parts_ip(VIP4), parts_ip(VIP6) };
+	int fd = lab_socket(us, AF_PACKET, SOCK_RAW, 0);
+	int watch = lab_socket(us, AF_PACKET, SOCK_RAW, htons(ETH_P_ALL)); /* of what we send, too */
+	char frame[128];
+
+	(void)state;
+	while (recv(watch, frame, sizeof(frame), MSG_DONTWAIT) >= 0)
+		;
+	assert_int_equal(arp_announce_unless(fd, watch, &link, &ips[0]), -EAGAIN);
+	assert_non_null(lab_capture_wait(eyes, 0, lab_is_arp, VIP4, 500));
+	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 1);	/* of two */
+	for (size_t i = 0; i < COUNT(ips); i++)
+		assert_int_equal(arp_announce_unless(fd, watch, &link, &ips[i]), -EAGAIN);
+	lab_sleep_ms(50);
+	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 1);
+	assert_int_equal(lab_capture_count(eyes, lab_is_na, VIP6), 0);
+	for (size_t i = 0; i < COUNT(ips); i++)
+		assert_int_equal(arp_announce_unless(fd, -1, &link, &ips[i]), 0);
+	assert_non_null(lab_capture_wait(eyes, 0, lab_is_na, VIP6, 500));
+	assert_int_equal(lab_capture_count(eyes, lab_is_arp, VIP4), 3);
+	close(watch);
+	close(fd);
+}
+
 int parts_frame_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +401,7 @@ int parts_frame_tests(void)
 		cmocka_unit_test(cut_off_anywhere),
 		cmocka_unit_test(one_bit_is_wrong),
 		cmocka_unit_test(garbage),
+		parts_test(a_change_silences),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

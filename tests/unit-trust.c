@@ -115,6 +115,12 @@ static void a_way_that_is_not_whole_begins_here(void **state)
 	expect_text(why.text, TREE "/a leads to file");
 	assert_int_equal(chdir(TREE), 0);
 	assert_int_equal(way_as(0, "file", &why), 0);
+	/* in a directory that is no more there is a way up, but none that could be looked at */
+	assert_int_equal(chdir(TREE "/a/b"), 0);
+	assert_int_equal(rmdir(TREE "/a/b"), 0);
+	assert_int_equal(access("../../a", F_OK), 0);
+	assert_int_equal(way_as(0, "../../a/file", &why), -ENOENT);
+	expect_text(why.text, "cannot look at what leads to ../../a/file: ");
 	assert_int_equal(chdir(here), 0);
 }
 
@@ -143,6 +149,20 @@ static void a_way_has_an_end(void **state)
 	assert_int_equal(way_as(0, longer, &why), 0);
 }
 
+/* By links the kernel goes on farther than a path can be long: that far it is not looked, so it is not well. */
+static void a_way_that_is_too_deep(void **state)
+{
+	struct why why;
+
+	(void)state;
+	make("n=$(printf %0250d 0); p=$n; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do p=$p/$n; done; "
+	     "for i in 1 2; do mkdir -p $p; ln -s $p l; cd -P l; done; mkdir -m 777 w; touch w/file");
+	assert_int_equal(access(TREE "/l/l/w/file", F_OK), 0);
+	assert_int_equal(way_as(0, TREE "/l/file", &why), 0);
+	assert_int_equal(way_as(0, TREE "/l/l/w/file", &why), -ENAMETOOLONG);
+	expect_text(why.text, "cannot look at what leads to " TREE "/l/l/w/file: ");
+}
+
 /* The file's own permissions are well, and it is not read all the same. */
 static void a_configuration_that_can_be_exchanged_is_refused(void **state)
 {
@@ -165,6 +185,7 @@ int unit_trust_tests(void)
 		cmocka_unit_test(nobody_else_may_change_it),
 		cmocka_unit_test(a_way_that_is_not_whole_begins_here),
 		cmocka_unit_test(a_way_has_an_end),
+		cmocka_unit_test(a_way_that_is_too_deep),
 		cmocka_unit_test(a_configuration_that_can_be_exchanged_is_refused),
 	};
 
