@@ -73,6 +73,24 @@ static void release_of_the_primary_spares_a_host_route(void **state)
 	assert_int_equal(lab_addr_copies(us, VIP4), 0);
 }
 
+/* As many as there are, all of them come back: the kernel's answers for all come before one is read. */
+static void release_of_the_primary_of_a_thousand(void **state)
+{
+	struct lab_result count;
+
+	(void)state;
+	lab_config(us, "interface = eth0\n[mymaster]\nvip = 10.8.255.250\n");
+	lab_must(us, "ip addr add 10.8.255.250/16 dev eth0 && for i in 1 2 3 4; do for j in $(seq 250); do "
+		     "echo addr add 10.8.$i.$j/16 dev eth0; done; done | ip -batch -");
+	lab_sh(us, &count, "ip addr show eth0 | grep -c 'inet 10.8.*secondary'");
+	assert_string_equal(count.out, "1000\n");
+	sentinel(PEER4);
+	expect(0, "released 10.8.255.250");
+	lab_sh(us, &count, "ip addr show eth0 | grep -c 'inet 10.8.*/16'");
+	assert_string_equal(count.out, "1000\n");
+	assert_int_equal(lab_sh(us, NULL, "ip addr show eth0 | grep -q 10.8.255.250"), 1);
+}
+
 /*
  * The label, the metric and the lifetimes of the host's own address survive as well.
  */
@@ -128,6 +146,7 @@ int netns_primary_tests(void)
 		netns_test(release_of_the_primary),
 		netns_test(release_of_the_primary_with_promotion),
 		netns_test(release_of_the_primary_spares_a_host_route),
+		netns_test(release_of_the_primary_of_a_thousand),
 		netns_test(release_of_the_primary_keeps_details),
 		netns_test(release_of_the_primary_with_a_peer),
 		netns_test(promoted_vip_keeps_the_subnet),
