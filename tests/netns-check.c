@@ -40,11 +40,12 @@ static void several_sentinels_are_told_apart(void **state)
 	lab_file(us, "auth", 0600, 0, "password = secret\n");
 	lab_config(us, CONFIG4 "[second]\nsentinel = 127.0.0.1:26390\nvip = 10.0.0.251\n"
 			       "[third]\nvip = 10.0.0.252\n"
-			       "[fourth]\nsentinel-auth = /run/auth\nvip = 10.0.0.253\n");
+			       "[fourth]\nsentinel-auth = /run/auth\nvip = 10.0.0.253\n"
+			       "[fifth]\nsentinel = 127.0.0.1:26390\nvip = 10.0.0.254\n");
 	vip("check");
 	assert_int_equal(count("\nSentinel 127.0.0.1:26379\n"), 2); /* without a password, and with it */
 	assert_int_equal(count("\nSentinel 127.0.0.1:26390\n"), 1);
-	assert_int_equal(count("\nMaster "), 4);
+	assert_int_equal(count("\nMaster "), 5);
 	assert_non_null(strstr(part("\nMaster second\n", "\nMaster "), "only 1 of them watches it"));
 	assert_non_null(strstr(part("\nMaster third\n", "\nMaster "), "all 3 name " OUR4 ":6379"));
 	vip("status");

@@ -163,7 +163,7 @@ static void the_relay_cannot_read(void **state)
 	relay_config(CONFIG_BOTH);
 	lab_must(us, "printf 'password = x\n' >/etc/auth; chmod 600 /etc/auth; echo 'sentinel-auth = /etc/auth' "
 		     "| cat - /etc/sentinel-vip.conf >/run/c; cat /run/c >/etc/sentinel-vip.conf; "
-		     "chown 0:0 /etc/sentinel-vip.conf; chmod 600 /etc/sentinel-vip.conf");
+		     "chown 0:0 /etc/sentinel-vip.conf; chmod 640 /etc/sentinel-vip.conf");
 	check(NO_UNIT, confined);
 	expect_said("  error    configuration the relay, in group askers, cannot read /etc/sentinel-vip.conf\n");
 	expect_said("remedy:       chgrp askers /etc/sentinel-vip.conf; chmod g+r /etc/sentinel-vip.conf\n");
