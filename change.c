@@ -49,8 +49,6 @@ void change_end(struct change *change, int err)
 
 void change_drop(struct change *change)
 {
-	if (change->run == NULL)
-		return;
 	run_free(change->run);
 	free(change->run);
 	change->run = NULL;

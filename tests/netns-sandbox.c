@@ -141,6 +141,26 @@ static void without_unix(void **state)
 	assert_true(lab_has_addr(us, "eth0", VIP4 "/32"));
 }
 
+/* Its user may have no more processes: the VIP moves, and what is left undone is said. */
+static void no_more_processes(void **state)
+{
+	(void)state;
+	lab_file(us, "hook", 0755, 0, "#!/bin/sh\n");
+	lab_config(us, "after-claim = /run/hook\n" CONFIG4);
+	lab_must(us, "mkdir -m 700 /run/sentinel-vip && chown 65510 /run/sentinel-vip /run/sentinel-vip.conf");
+	setpriv("--reuid", "65510", "--regid", "65510", "--clear-groups", "--bounding-set",
+		"-all,+net_admin,+net_raw", "--inh-caps", "-all,+net_admin,+net_raw",
+		"--ambient-caps", "+net_admin,+net_raw", /* the leak sanitizer, where it is built in, would need one */
+		"env", "ASAN_OPTIONS=detect_leaks=0", "prlimit", "--nproc=1", lab_program(),
+		SENTINELS_CALL(OUR4));
+	assert_int_equal(r.status, 0);
+	assert_non_null(lab_log_wait(us, "mymaster: claimed " VIP4, 500));
+	assert_non_null(lab_log_wait(us, "; announced only once: Resource temporarily unavailable", 500));
+	assert_non_null(lab_log_wait(us, "mymaster: no hook was run: Resource temporarily unavailable", 500));
+	assert_int_equal(lab_log_count(us, ""), 2);
+	expect_announced(VIP4);
+}
+
 /* ---- the lock ---- */
 
 static void lock_is_nobody_elses(void **state)
@@ -393,6 +413,7 @@ int netns_sandbox_tests(void)
 		netns_test(without_packet),
 		netns_test(status_without_packet_sockets),
 		netns_test(without_unix),
+		netns_test(no_more_processes),
 		netns_test(lock_is_nobody_elses),
 		netns_test(lock_directory_is_open_to_others),
 		netns_test(lock_cannot_be_given_away),
