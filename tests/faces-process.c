@@ -101,10 +101,11 @@ static void what_sentinel_does_not_see(void **state)
 	expect_finding("error", "script", "No such file or directory");
 }
 
+#define FORBID "sh -c 'mount --bind %s %s && mount -o remount,bind,noexec %s'"
+
 /* A sandbox that lets nothing be executed but what it names has mounts of its own for that. */
 static void what_sentinel_may_not_execute(void **state)
 {
-	static const char *const forbid = "sh -c 'mount --bind %s %s && mount -o remount,bind,noexec %s'";
 	char program[256], line[1024], *place;
 
 	(void)state;
@@ -115,14 +116,14 @@ static void what_sentinel_may_not_execute(void **state)
 	faces_restart_sentinel(B, own_mounts);
 	on(B, "check");
 	expect_count(0, 0);
-	snprintf(line, sizeof line, forbid, "/run/hooks", "/run/hooks", "/run/hooks");
+	snprintf(line, sizeof line, FORBID, "/run/hooks", "/run/hooks", "/run/hooks");
 	in_sentinel("%s", (int)c->node[B].sentinel, line);
 	on(B, "check");
 	expect_count(0, 1);
 	expect_finding("warning", "hook",
 		       "may not execute after-claim = /run/hooks/hook: it lies on a noexec mount there");
 	assert_non_null(strstr(faces_remedy(), "ExecPaths=/run/hooks/hook"));
-	snprintf(line, sizeof line, forbid, place, place, place);
+	snprintf(line, sizeof line, FORBID, place, place, place);
 	in_sentinel("%s", (int)c->node[B].sentinel, line);
 	on(B, "check");
 	expect_count(1, 1);

@@ -90,8 +90,8 @@ static void loopback_does_not_work(void **state)
 {
 	static const char *const breaks[] = {
 		"ip link set lo down",
-		"nft add table ip t; nft add chain ip t c '{type filter hook output priority 0;}'; "
-		"nft add rule ip t c oif lo drop",
+		("nft add table ip t; nft add chain ip t c '{type filter hook output priority 0;}'; "
+		 "nft add rule ip t c oif lo drop"),
 		"nft flush chain ip t c; nft add rule ip t c oif lo reject with tcp reset",
 	};
 

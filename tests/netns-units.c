@@ -221,6 +221,9 @@ static void systemctl_says_little(void **state)
 	expect_said(" redis-sentinel\n");
 	check("my-sentinel.service", free_of_all);
 	expect_said(" my-sentinel.service\n");
+	lab_must(us, "mount --bind /dev/null /usr/bin/systemctl");	/* nobody may execute that */
+	check("my-sentinel.service", free_of_all);
+	expect_said("  warning  sandbox       systemctl did not say what sandbox Sentinel is in\n");
 }
 
 /* What is missing is to be written into the unit that Sentinel is in. */
