@@ -144,12 +144,11 @@ CMOCKA = -lcmocka
 
 $(LAB) $(UNIT) $(NETNS) $(CLUSTER) $(FACES) $(SOCKETS) $(BENCH) $(SOAK) $(FAULTS): $(TEST_HEADERS)
 
-# Calls of the program's own that the unit tests make fail.  pwrite64 because hiredis asks
-# for 64-bit file offsets, __asprintf_chk is asprintf under _FORTIFY_SOURCE.  Shared libraries,
-# since those of an archive would fail as well.
+# Calls of the program's own that the unit tests make fail.  __asprintf_chk is asprintf
+# under _FORTIFY_SOURCE.  Shared libraries, since those of an archive would fail as well.
 comma = ,
 WRAP = $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc reallocarray strdup asprintf \
-	__asprintf_chk free read write pwrite pwrite64 fork pipe2 flock mkdir)
+	__asprintf_chk free read write fork pipe2 flock mkdir)
 $(O)/check-unit: $(UNIT) $(PARTS) $(LAB)
 	$(LINK) $(WRAP) -o $@ $^ $(SHARED) $(CMOCKA)
 

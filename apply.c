@@ -241,6 +241,12 @@ static void seal(struct netlink *netlink, const struct plan *plan)
 			route_seal(netlink, plan->steps[i].address);
 }
 
+/* Ending connections takes its time, and a failover's call does not wait for it. */
+static bool is_overtaken(const struct plan *plan)
+{
+	return plan->number != 0 && lock_number(plan->lock) != plan->number;
+}
+
 int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	       struct outcome *outcome, struct why *why)
 {
@@ -266,6 +272,10 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 		if (step->kind == STEP_ANNOUNCE && i > 0 && step[-1].kind == STEP_ADD &&
 		    step[-1].vip == step->vip && !step[-1].done)
 			continue;
+		if (step->kind == STEP_DELETE && failed != -ESTALE && is_overtaken(plan))
+			failed = why_set(why, -ESTALE, "a newer run has overtaken this one");
+		if (failed == -ESTALE)
+			continue;
 		/* one VIP that cannot be moved is no reason to leave the others behind */
 		err = carry_out(netlink, packet, step, outcome, failed == 0 ? why : &last);
 		step->done = err == 0;
@@ -281,7 +291,8 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 		if (spent[kind] >= 0)
 			name_step(outcome, names[kind], spent[kind]);
 	if (kill) {
-		kill_connections(plan, &killed, outcome);
+		if (failed != -ESTALE)
+			kill_connections(plan, &killed, outcome);
 		outcome_step(outcome, "kill again");
 		line_add(&outcome->done, "%s%zu connection%s closed",
 			 outcome->done.length > 0 ? ", " : "", killed, killed == 1 ? "" : "s");

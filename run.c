@@ -184,6 +184,7 @@ int run_apply(struct run *run)
 {
 	uint64_t number;
 	int err = open_packet(run), fork_err;
+	bool ordered;
 
 	if (err < 0)
 		return err;
@@ -192,13 +193,15 @@ int run_apply(struct run *run)
 	 * Raised meanwhile by a call that did not wait: it came later, and has heard something newer.
 	 * Who did not wait itself, and could not ask, cannot ask again, and does as it was told.
 	 */
-	if ((run->verified || run->lock.held) && number != 0 && run->asked_at != UINT64_MAX &&
-	    number != run->asked_at + 1)
+	ordered = (run->verified || run->lock.held) && number != 0 && run->asked_at != UINT64_MAX;
+	if (ordered && number != run->asked_at + 1)
 		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
+	run->plan.lock = &run->lock;
+	run->plan.number = ordered ? number : 0;
 	run->applied = true;
 	err = apply_plan(run->netlink, run->packet, &run->plan, &run->outcome, &run->why);
 	/* a failover's call that could not wait for the lock: what it knew was newer */
-	if (run->verified && number != 0 && lock_number(&run->lock) != number)
+	if (ordered && lock_number(&run->lock) != number)
 		return why_set(&run->why, -ESTALE, "a newer run has overtaken this one");
 	fork_err = announce_detach(run->packet, run->master, &run->plan, number);
 	if (fork_err < 0)

@@ -377,7 +377,8 @@ uint64_t process_exec(const struct process *process, const struct file_caps *cap
  * One run at a time for a master in a network namespace.  The lock is on a file in
  * LOCK_DIR that no unprivileged user can open or make, so none can hold it.
  * The file keeps a number that each run raises: an announcer that finds
- * another number than its own knows that a newer run has taken over.
+ * another number than its own knows that a newer run has taken over.  The number is the file's
+ * size, so that of two that raise it at once each gets one of its own.
  */
 #define LOCK_DIR "/run/sentinel-vip"
 
@@ -398,7 +399,7 @@ int lock_take(const char *master, uint64_t namespace, double deadline_ms, struct
 void lock_drop(struct lock *lock);
 /* The number in the file; 0 when there is none yet. */
 uint64_t lock_number(const struct lock *lock);
-/* Raises it by one and returns the new one, 0 when it cannot be written. */
+/* Raises it by one and returns the new one, which nobody else has; 0 when it cannot be written. */
 uint64_t lock_raise(const struct lock *lock);
 /*
  * A descriptor that becomes readable when a run raises the number; drain it with
@@ -955,6 +956,8 @@ struct plan {
 	struct step *steps;
 	size_t step_count;
 	bool kill_connections;	/* of the addresses that are deleted, before and after */
+	const struct lock *lock;	/* while it has this number nobody newer is at work */
+	uint64_t number;	/* 0: nobody is asked */
 	unsigned left;		/* VIPs on loopback, of which one is named */
 	struct line warning;	/* what the operator should know; may be empty */
 };
@@ -1009,7 +1012,8 @@ void apply_prepare(struct netlink *netlink, struct plan *plan);
  * cannot be sent is a warning: the address stands, and the announcer comes after.
  * So are connections that cannot be destroyed.
  * -errno with the first reason; all steps are tried, what was done stands, and a
- * second run goes on from there.
+ * second run goes on from there.  -ESTALE when a newer run has begun before a delete: what that one
+ * has put there is not taken away.
  */
 int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 	       struct outcome *outcome, struct why *why);

@@ -19,7 +19,7 @@ static int run(int argc, char **argv)
 		netns_state_tests,   netns_primary_tests, netns_facts_tests,  netns_refuse_tests,
 		netns_sandbox_tests, netns_wire_tests,    netns_detach_tests, netns_fault_tests,
 		netns_ask_tests,     netns_garbage_tests, netns_flood_tests,  netns_same_tests,
-		netns_sync_tests,    netns_fence_tests,   netns_overtake_tests,
+		netns_sync_tests,    netns_fence_tests,   netns_overtake_tests, netns_frozen_tests,
 		netns_quiet_tests,   netns_event_tests,   netns_conflict_tests, netns_yield_tests,
 		netns_follow_tests,
 		netns_reset_tests,   netns_crowd_tests,   netns_hook_tests,    netns_relay_tests,

@@ -103,6 +103,7 @@ int netns_sync_tests(void);
 int netns_many_tests(void);
 int netns_fence_tests(void);
 int netns_overtake_tests(void);
+int netns_frozen_tests(void);
 int netns_quiet_tests(void);
 int netns_event_tests(void);
 int netns_conflict_tests(void);

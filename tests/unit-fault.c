@@ -91,9 +91,6 @@ ssize_t __real_read(int fd, void *buffer, size_t size);
 ssize_t __wrap_read(int fd, void *buffer, size_t size);
 ssize_t __real_write(int fd, const void *buffer, size_t size);
 ssize_t __wrap_write(int fd, const void *buffer, size_t size);
-ssize_t __real_pwrite(int fd, const void *buffer, size_t size, off_t offset);
-ssize_t __wrap_pwrite(int fd, const void *buffer, size_t size, off_t offset);
-ssize_t __wrap_pwrite64(int fd, const void *buffer, size_t size, off_t offset);
 pid_t __real_fork(void);
 pid_t __wrap_fork(void);
 int __real_pipe2(int fds[2], int flags);
@@ -198,11 +195,6 @@ ssize_t __wrap_write(int fd, const void *buffer, size_t size)
 	return fails(FAULT_WRITE) ? -1 : __real_write(fd, buffer, size);
 }
 
-ssize_t __wrap_pwrite(int fd, const void *buffer, size_t size, off_t offset)
-{
-	return fails(FAULT_PWRITE) ? -1 : __real_pwrite(fd, buffer, size, offset);
-}
-
 pid_t __wrap_fork(void)
 {
 	return fails(FAULT_FORK) ? -1 : __real_fork();
@@ -221,12 +213,6 @@ int __wrap_flock(int fd, int operation)
 int __wrap_mkdir(const char *path, mode_t mode)
 {
 	return fails(FAULT_MKDIR) ? -1 : __real_mkdir(path, mode);
-}
-
-/* pwrite() with _FILE_OFFSET_BITS=64, which hiredis asks for */
-ssize_t __wrap_pwrite64(int fd, const void *buffer, size_t size, off_t offset)
-{
-	return __wrap_pwrite(fd, buffer, size, offset);
 }
 
 /* In place of the C library's ------------------------------------------------- */

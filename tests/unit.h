@@ -82,7 +82,6 @@ enum fault {
 	FAULT_MEMORY,		/* malloc, calloc, realloc, reallocarray, strdup, asprintf */
 	FAULT_READ,
 	FAULT_WRITE,
-	FAULT_PWRITE,
 	FAULT_FORK,
 	FAULT_PIPE2,
 	FAULT_FLOCK,
