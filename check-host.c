@@ -34,13 +34,16 @@ static void check_hooks(const struct config *config, struct report *report)
 	for (size_t i = 0; i < 2 * config->master_count; i++) {
 		const struct master *m = &config->masters[i / 2];
 		const char *path = i % 2 == 0 ? m->after_claim : m->after_release;
+		struct stat st;
 		struct why why;
+		int err;
 
 		/* most often the same for all masters */
 		if (path == NULL || (last != NULL && strcmp(path, last) == 0))
 			continue;
 		last = path;
-		if (trust_way(path, &why) < 0)
+		err = stat(path, &st) == 0 ? trust_program(path, &st, &why) : trust_way(path, &why);
+		if (err < 0)
 			report_why(report, LEVEL_ERROR, "hook", &why);
 	}
 }

@@ -369,12 +369,10 @@ static bool watch(pid_t hook, struct output *output, int children, double end_ms
 static int look_at_hook(const char *path, struct why *why)
 {
 	struct stat st;
-	int err;
 
 	if (stat(path, &st) < 0)
 		return why_set(why, -errno, "%s: put it there, with chmod +x", strerror(errno));
-	err = trust_writers(path, &st, why);
-	return err < 0 ? err : trust_way(path, why);
+	return trust_program(path, &st, why);
 }
 
 void hook_keep(const char *master, const char *event, const char *path,

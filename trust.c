@@ -138,6 +138,14 @@ int trust_writers(const char *path, const struct stat *st, struct why *why)
 	return 0;
 }
 
+int trust_program(const char *path, const struct stat *st, struct why *why)
+{
+	int err = S_ISREG(st->st_mode) ? trust_writers(path, st, why) :
+		why_set(why, -EINVAL, "%s is not a regular file", path);
+
+	return err < 0 ? err : trust_way(path, why);
+}
+
 int trust_text(const char *path, bool private, char **text, struct why *why)
 {
 	CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

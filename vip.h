@@ -127,6 +127,8 @@ const char *file_line(const char *text, const char *key, char *out, size_t size)
  * replaced; with `private` others cannot read it either.  The caller frees *text.
  */
 int trust_text(const char *path, bool private, char **text, struct why *why);
+/* A program that is there: -EINVAL when it is not a file, -EPERM when others could exchange it. */
+int trust_program(const char *path, const struct stat *st, struct why *why);
 /* -EPERM when somebody other than root and the caller could have written this file. */
 int trust_writers(const char *path, const struct stat *st, struct why *why);
 /*

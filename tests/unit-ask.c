@@ -160,6 +160,9 @@ static void secrets_are_nobody_elses(void **state)
 	expect_text(why.text, "can be written by others");
 	assert_int_equal(set("sentinel-auth", "/nonexistent", &m, &why), -ENOENT);
 	expect_text(why.text, "/nonexistent is not there");
+	/* from which directory would it be read? */
+	assert_int_equal(set("sentinel-auth", "etc/passwd", &m, &why), -EINVAL);
+	expect_text(why.text, "sentinel-auth = etc/passwd: expected the absolute path of a file");
 	assert_null(m.password);
 	assert_int_equal(chmod(path, 0640), 0);
 	assert_int_equal(set("sentinel-auth", path, &m, &why), 0);
