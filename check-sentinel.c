@@ -269,7 +269,10 @@ static void check_master(const struct talk *talk)
 			report_add(talk->report, LEVEL_ERROR, "Sentinels", "%s",
 				   state->run.why.text);
 			report_remedy(talk->report,
-				      "start them, or mend what keeps them from answering");
+				      council_is_small(&state->council)
+					      ? "wait some seconds; if it stays so, compare sentinel "
+						"monitor with the other Sentinels'"
+					      : "start them, or mend what keeps them from answering");
 		}
 		if (state->claim_error < 0)
 			report_why(talk->report, LEVEL_ERROR, "interface", &state->claim_why);

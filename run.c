@@ -137,12 +137,20 @@ int run_decide(struct run *run, const struct council *council, int resolve_ms)
 {
 	struct endpoint master;
 	struct line said = { 0 };
+	char text[ENDPOINT_TEXT_SIZE];
 
 	run->verified = false;
 	if (!council_decide(council, false, &master)) {
 		council_tell(council, &said);
 		if (council->count > 0 && council->votes[0].answer.kind == ANSWER_DENIED)
 			line_add(&said, "; name a file with the password in sentinel-auth =");
+		if (council_is_small(council) && !council->blind)
+			return why_set(&run->why, -EAGAIN, "too few of its Sentinels are known: %s knows %zu, "
+				       "itself included, and its quorum is %llu: it may have been started or reset "
+				       "a moment ago; if it stays so, see whether it reaches the master that it "
+				       "names, and the quorum of sentinel monitor; %s",
+				       endpoint_text(&run->master->sentinel, text), council->count,
+				       (unsigned long long)council->quorum, said.text);
 		return why_set(&run->why, -EAGAIN, "no majority of its Sentinels agrees on a master: %s",
 			       said.text);
 	}

@@ -80,9 +80,9 @@ const char *sentinel_field(const struct sentinel *sentinel, size_t index, const 
 	return field(sentinel_reply(sentinel, index), name);
 }
 
-bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch)
+static bool read_number(const struct sentinel *sentinel, size_t index, const char *name, uint64_t *number)
 {
-	const char *text = field(sentinel_reply(sentinel, index), "config-epoch");
+	const char *text = field(sentinel_reply(sentinel, index), name);
 	char *end;
 	uint64_t value;
 
@@ -92,8 +92,18 @@ bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epo
 	value = strtoull(text, &end, 10);
 	if (*end != '\0' || errno != 0)
 		return false;
-	*epoch = value;
+	*number = value;
 	return true;
+}
+
+bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch)
+{
+	return read_number(sentinel, index, "config-epoch", epoch);
+}
+
+bool sentinel_quorum(const struct sentinel *sentinel, size_t index, uint64_t *quorum)
+{
+	return read_number(sentinel, index, "quorum", quorum);
 }
 
 int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,

@@ -153,6 +153,9 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 			councils[i].count = n + 1;
 			councils[i].votes[0].sentinel = masters[i]->sentinel;
 			read_vote(&talks, &places[i], &councils[i], &councils[i].votes[0]);
+			if (places[i].talk != NO_TALK)
+				sentinel_quorum(talks.items[places[i].talk], places[i].epoch,
+						&councils[i].quorum);
 			for (size_t j = 0; j < n; j++)
 				councils[i].votes[j + 1].sentinel = fellows[j];
 		}
@@ -262,6 +265,11 @@ void council_free(struct council *council)
 
 /* Deciding ------------------------------------------------------------- */
 
+bool council_is_small(const struct council *council)
+{
+	return council->count < council->quorum;
+}
+
 bool council_decide(const struct council *council, bool but_local, struct endpoint *master)
 {
 	const struct vote *best = NULL;
@@ -288,7 +296,8 @@ bool council_decide(const struct council *council, bool but_local, struct endpoi
 			agreed = false;
 		}
 	}
-	if (council->blind || best == NULL || !agreed || answered * 2 <= council->count)
+	if (council->blind || council_is_small(council) || best == NULL || !agreed ||
+	    answered * 2 <= council->count)
 		return false;
 	*master = best->answer.master;
 	return true;

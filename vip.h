@@ -570,6 +570,7 @@ const char *sentinel_field(const struct sentinel *sentinel, size_t index, const 
  */
 void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer);
 bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch);
+bool sentinel_quorum(const struct sentinel *sentinel, size_t index, uint64_t *quorum);
 /* The caller frees *others; port 0 marks one that cannot be asked.  -EPROTO. */
 int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
 		    size_t *count);
@@ -914,6 +915,7 @@ struct council {
 	struct vote *votes;
 	size_t count;
 	bool blind;		/* the local one did not say who the others are */
+	uint64_t quorum;	/* as the local one has it; 0: it did not say */
 	size_t unasked;		/* of the Sentinels, since there are more than this program asks */
 };
 
@@ -928,11 +930,16 @@ void council_free(struct council *council);
 
 /*
  * Sentinel's own rule: when a majority of all known Sentinels has answered, the
- * answer with the highest config-epoch.  False when there is no majority, or when two
- * addresses stand at the highest epoch.  With `but_local` the local one counts
- * among those known but is not listened to.  Pure.
+ * answer with the highest config-epoch.  False when there is no majority, when two
+ * addresses stand at the highest epoch, or when fewer are known than the quorum.  With
+ * `but_local` the local one counts among those known but is not listened to.  Pure.
  */
 bool council_decide(const struct council *council, bool but_local, struct endpoint *master);
+/*
+ * Whether fewer are known than must agree before a failover, which is so for some seconds
+ * after the local one was started from a new file or reset: a majority of those says nothing.
+ */
+bool council_is_small(const struct council *council);
 /* "127.0.0.1:26379: 10.0.0.1:6379 (epoch 3), 10.0.0.2:26379: it did not answer in time" */
 void council_tell(const struct council *council, struct line *line);
 /* "10.0.0.1:6379, epoch 3" or "it did not answer in time" */

@@ -24,6 +24,7 @@ static int run(int argc, char **argv)
 		netns_follow_tests,
 		netns_reset_tests,   netns_crowd_tests,   netns_hook_tests,    netns_relay_tests,
 		netns_relay_trouble_tests, netns_many_tests, netns_rare_tests, netns_line_tests,
+		netns_doubt_tests,
 		netns_late_tests, netns_meanwhile_tests, netns_check_tests, netns_terminal_tests,
 		netns_units_tests,
 	};

@@ -14,6 +14,7 @@
 /* A run asks for one second at most; the rest is for a slow machine. */
 #define SLACK_MS 1500
 #define DOWN_AFTER_MS 6000 /* for a reboot that nobody notices */
+#define SOON_MS 100
 #define PUBLISH_MS 2000    /* the Sentinels' own */
 #define NEVER_MS 600000
 
@@ -248,6 +249,48 @@ static void stale_sentinel(void **state)
 	expect_silent(old, since);
 }
 
+/*
+ * The node's Sentinel is started with the file as it was first written, naming `master`, as whoever
+ * sets hosts up by a tool or builds containers anew does.
+ */
+static void start_from_new_file(int node, int master)
+{
+	cluster_sentinel_kill(c, node);
+	lab_must(c->node[node].host,
+		 "sed -i -E -e '/^sentinel (known-|myid|config-epoch|leader-epoch|current-epoch)/d' "
+		 "-e 's/^(sentinel monitor " CLUSTER_MASTER ") [^ ]+/\\1 %s/' "
+		 "/run/sentinel/sentinel.conf",
+		 c->node[master].ip);
+	log_clear();
+	moves_clear();
+	timer_start(node, SOON_MS);
+	cluster_sentinel_start(c, node);
+}
+
+/* Until it has heard of the others it knows nobody but itself, and an old master. */
+static void sentinel_from_new_file(void **state)
+{
+	int old = cluster_master(c), now = fail_over();
+
+	(void)state;
+	cluster_settle(c);
+	for (int i = 0; i < 2; i++) {
+		int node = i == 0 ? old : now;
+
+		start_from_new_file(node, old);
+		(void)WATCH_UNTIL(moves_count(node, i == 0, NULL) > 0 ||
+					  cluster_says(c, node) == now, FOLLOW_MS);
+		check(cluster_says(c, node) == now, "node %d names no other master", node);
+		check(WATCH_UNTIL(timer_count(node, 0) > 0, FOLLOW_MS), "sync does not agree");
+		timers_stop();
+		check(moves_heard() == 0, "a Sentinel that knew nobody was believed on %s host",
+		      i == 0 ? "the old master's" : "the master's");
+		expect_line(node, 0, "too few of its Sentinels are known");
+		expect_sole_holder(now);
+		cluster_settle(c);
+	}
+}
+
 int cluster_sync_tests(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +299,7 @@ int cluster_sync_tests(void)
 		on_cluster(rebooted),
 		on_cluster(leader_died_after_promotion),
 		on_cluster(stale_sentinel),
+		on_cluster(sentinel_from_new_file),
 	};
 
 	test_use(&synced, both);

@@ -338,21 +338,39 @@ struct fake_turn *fake_turn(struct fake *f, int n, const char *host, int port, c
 			    const char *const fellows[])
 {
 	struct fake_turn *t = &f->turn[n];
-	char text[2048];
-	size_t at;
+	char text[2048], quorum[32];
+	size_t at, known = 1;
 
+	while (fellows && fellows[known - 1])
+		known++;
+	snprintf(quorum, sizeof quorum, "%zu", known / 2 + 1);
 	memset(t, 0, sizeof *t);
 	fake_format(t, FAKE_ADDRESS, "*2\r\n$%zu\r\n%s\r\n$%d\r\n%d\r\n", strlen(host), host,
 		    snprintf(NULL, 0, "%d", port), port);
-	at = (size_t)snprintf(text, sizeof text, "*10\r\n");
+	at = (size_t)snprintf(text, sizeof text, "*12\r\n");
 	at = add_words(text, at, sizeof text,
 		       (const char *const[]){"name", "mymaster", "ip", "10.0.0.99", "port", "6379",
-					     "flags", "master", "config-epoch", epoch, NULL});
+					     "flags", "master", "config-epoch", epoch, "quorum",
+					     quorum, NULL});
 	fake_bytes(t, FAKE_MASTER, text, at);
 	say_fellows(t, fellows);
 	fake_format(t, FAKE_OTHER, "+OK\r\n");
 	f->turns = n + 1;
 	return t;
+}
+
+void fake_quorum(struct fake_turn *t, const char *quorum)
+{
+	struct fake_bytes *b = &t->says[FAKE_MASTER];
+	const char *old = memmem(b->bytes, b->size, "$6\r\nquorum\r\n", 12);
+	size_t size;
+
+	if (!old)
+		lab_fail("it says no quorum");
+	size = (size_t)(old - b->bytes) + 12;
+	size += (size_t)snprintf(b->bytes + size, sizeof b->bytes - size, "$%zu\r\n%s\r\n",
+				 strlen(quorum), quorum);
+	b->size = size;
 }
 
 int fake_heard(const struct fake *f, const char *words)

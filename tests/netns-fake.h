@@ -63,10 +63,13 @@ void fake_stop_all(void);
 /*
  * In turn N, and all after it, it speaks like a Sentinel to which HOST:PORT is the master since
  * EPOCH. `fellows` are "HOST PORT", NULL at the end; NULL for none. SENTINEL MASTER shows another
- * address, as on the leader of a failover.
+ * address, as on the leader of a failover, and a quorum of more than half of the fellows and itself.
  */
 struct fake_turn *fake_turn(struct fake *f, int n, const char *host, int port, const char *epoch,
 			    const char *const fellows[]);
+
+/* Its quorum is that, in place of more than half. */
+void fake_quorum(struct fake_turn *t, const char *quorum);
 
 /* The answer to one question in bytes, or by a format. */
 void fake_bytes(struct fake_turn *t, enum fake_question q, const void *bytes, size_t size);

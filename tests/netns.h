@@ -115,6 +115,7 @@ int netns_relay_trouble_tests(void);
 int netns_crowd_tests(void);
 int netns_hook_tests(void);
 int netns_rare_tests(void);
+int netns_doubt_tests(void);
 int netns_check_tests(void);
 int netns_terminal_tests(void);
 int netns_units_tests(void);

@@ -164,6 +164,44 @@ static void a_name_contradicts_no_address(void **state)
 	}
 }
 
+/* One that was started or reset a moment ago knows of nobody else, and is no majority of one. */
+static void they_must_be_as_many_as_the_quorum(void **state)
+{
+	static const struct {
+		size_t count;
+		uint64_t quorum;	/* 0: it was not said */
+		bool decided;
+	} cases[] = {
+		{ 1, 0, true }, { 1, 1, true }, { 1, 2, false }, { 1, UINT64_MAX, false },
+		{ 2, 2, true }, { 2, 3, false }, { 3, 2, true }, { 3, 3, true }, { 3, 4, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct vote votes[] = { vote("1 5"), vote("1 5"), vote("1 5") };
+		struct council council = { .votes = votes, .count = cases[i].count,
+					   .quorum = cases[i].quorum };
+		struct endpoint master;
+
+		if (council_decide(&council, false, &master) != cases[i].decided)
+			fail_msg("%zu of them, quorum %llu", cases[i].count,
+				 (unsigned long long)cases[i].quorum);
+		assert_int_equal(council_is_small(&council), !cases[i].decided);
+	}
+}
+
+static void without_the_local_one_as_well(void **state)
+{
+	struct vote votes[] = { vote("1 5"), vote("2 6"), vote("2 6") };
+	struct council council = { .votes = votes, .count = COUNT(votes), .quorum = 3 };
+	struct endpoint master;
+
+	(void)state;
+	assert_true(council_decide(&council, true, &master));
+	council.quorum = 4;
+	assert_false(council_decide(&council, true, &master));
+}
+
 static void each_vote_is_told(void **state)
 {
 	struct vote votes[] = { vote("1 5"), vote("2 -"), vote("?"), vote("!"), vote(".") };
@@ -190,6 +228,8 @@ int unit_council_tests(void)
 		cmocka_unit_test(two_masters_at_the_highest_epoch_are_none),
 		cmocka_unit_test(masters_are_compared_as_endpoints),
 		cmocka_unit_test(a_name_contradicts_no_address),
+		cmocka_unit_test(they_must_be_as_many_as_the_quorum),
+		cmocka_unit_test(without_the_local_one_as_well),
 		cmocka_unit_test(each_vote_is_told),
 	};
 
