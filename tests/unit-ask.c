@@ -185,6 +185,34 @@ static void a_sections_secrets_replace_the_defaults(void **state)
 	keys_free(&m);
 }
 
+/* Half of the secrets are none: refused, and nothing is lost. */
+static void without_memory_they_are_refused(void **state)
+{
+	static const char text[] = "user = vip\npassword = secret\n";
+	const char *path = unit_file(text, strlen(text));
+	long live = fault_live();
+	unsigned n;
+
+	(void)state;
+	for (n = 0; n < 20; n++) {
+		struct master m;
+		struct why why = { "" };
+		int err;
+
+		keys_default(&m);
+		fault_set(FAULT_MEMORY, n, 1, ENOMEM);
+		err = set("sentinel-auth", path, &m, &why);
+		fault_clear(NULL);
+		keys_free(&m);
+		assert_int_equal(fault_live(), live);
+		if (err == 0)
+			break;
+		assert_int_equal(err, -ENOMEM);
+		expect_text(why.text, "out of memory");
+	}
+	assert_in_range(n, 4, 19);	/* the text, the user, the password, the path */
+}
+
 static void defaults_are_inherited_as_copies(void **state)
 {
 	char text[256], auth[64];
@@ -224,6 +252,7 @@ int unit_ask_tests(void)
 		cmocka_unit_test(secrets_are_read_whole_or_refused),
 		cmocka_unit_test(secrets_are_nobody_elses),
 		cmocka_unit_test(a_sections_secrets_replace_the_defaults),
+		cmocka_unit_test_teardown(without_memory_they_are_refused, fault_clear),
 		cmocka_unit_test(defaults_are_inherited_as_copies),
 	};
 

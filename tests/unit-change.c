@@ -255,6 +255,28 @@ static void facts_are_all_or_none(void **state)
 	assert_int_equal(fault_live(), live);
 }
 
+/* Addresses that are known already are copied, or it is said that they were not. */
+static void known_facts_are_all_or_none(void **state)
+{
+	struct vip vips[] = { { .ip = unit_ip("10.0.0.250"), .prefixlen = 32 } };
+	struct master master = { .name = "m", .interface = "eth0", .vips = vips, .vip_count = 1 };
+	struct config config = { .masters = &master, .master_count = 1 };
+	struct ip here = unit_ip("10.0.0.1");
+	struct facts known, facts = { .address_count = 77 };
+	long live = fault_live();
+
+	(void)state;
+	assert_int_equal(vip_addresses(netlink, AF_UNSPEC, &known), 0);
+	fault_set(FAULT_MEMORY, 0, 1, ENOMEM);
+	assert_int_equal(facts_gather_from(netlink, &known, &config, &master, &here, 1, &facts), -ENOMEM);
+	assert_int_equal(facts.address_count, 77);
+	assert_int_equal(facts_gather_from(netlink, &known, &config, &master, &here, 1, &facts), 0);
+	assert_int_equal(facts.address_count, known.address_count);
+	facts_free(&facts);
+	facts_free(&known);
+	assert_int_equal(fault_live(), live);
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, begin, finish)
 
 int unit_change_tests(void)
@@ -268,6 +290,7 @@ int unit_change_tests(void)
 		test(without_memory_no_half_is_done),
 		test(an_error_in_a_batch_is_told),
 		test(facts_are_all_or_none),
+		test(known_facts_are_all_or_none),
 	};
 
 	return cmocka_run_group_tests_name("addresses", tests, NULL, NULL);

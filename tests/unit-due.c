@@ -104,6 +104,27 @@ static void a_failed_fork_is_said(void **state)
 	assert_int_equal(fault_live(), live);
 }
 
+/* What sync announces again: without memory it is left out, and what was there stays. */
+static void a_standing_that_is_not_kept(void **state)
+{
+	struct standings standings = { 0 };
+	long live = fault_live();
+	struct scene s;
+
+	(void)state;
+	make_scene(&s, "10.0.0.250");
+	s.plan.decision = PLAN_CLAIM;
+	s.master.refresh = true;
+	assert_int_equal(refresh_add(&standings, &s.master, &s.plan), 0);
+	fault_set(FAULT_MEMORY, 0, 1, ENOMEM);
+	assert_int_equal(refresh_add(&standings, &s.master, &s.plan), -ENOMEM);
+	assert_int_equal(standings.count, 1);
+	assert_int_equal(refresh_add(&standings, &s.master, &s.plan), 0);
+	assert_int_equal(standings.count, 2);
+	refresh_free(&standings);
+	assert_int_equal(fault_live(), live);
+}
+
 static void nothing_to_repeat_is_no_child(void **state)
 {
 	struct scene s;
@@ -227,6 +248,7 @@ int unit_detach_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_failed_fork_is_said, fault_clear),
+		cmocka_unit_test_teardown(a_standing_that_is_not_kept, fault_clear),
 		cmocka_unit_test_teardown(nothing_to_repeat_is_no_child, fault_clear),
 		cmocka_unit_test(the_child_holds_nothing_of_the_caller),
 		cmocka_unit_test_teardown(a_child_that_cannot_look_ends, fault_clear),
