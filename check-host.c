@@ -57,9 +57,7 @@ static int connect_until(int fd, const struct sockaddr_in *at, double deadline_m
 	int error = 0;
 	socklen_t size = sizeof(error);
 
-	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0)
-		return 0;
-	if (errno != EINPROGRESS)
+	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) < 0 && errno != EINPROGRESS)
 		return -errno;
 	if (poll(&p, 1, clock_left(deadline_ms)) <= 0)
 		return -ETIMEDOUT;

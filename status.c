@@ -53,8 +53,8 @@ static void judge_step(const struct state *state, const struct step *step, struc
 			vip, link, master);
 	else if (!plan_is_usable(step->address))
 		why_set(add_problem(j, VERDICT_TRANSIENT), 0, "%s on %s does not work: %s", vip, link,
-			(step->address->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0 ||
-			step->address->ip.family == AF_INET ? "it has no local route" :
+			(step->address->flags & (IFA_F_DADFAILED | IFA_F_TENTATIVE)) == 0 ?
+			"it has no local route" :
 			"its duplicate address detection failed or has not ended");
 	else
 		why_set(add_problem(j, VERDICT_TRANSIENT), 0,

@@ -190,6 +190,22 @@ static void an_address_that_does_not_work(void **state)
 	assert_null(strstr(r.out, "does not work"));
 }
 
+/* Somebody else has it, or may have it still. */
+static void an_address_that_is_in_doubt(void **state)
+{
+	(void)state;
+	council_says("A3 A3 A3");
+	lab_config(us, CONFIG6);
+	lab_must(us, "sysctl -qw net.ipv6.conf.eth0.accept_dad=1 net.ipv6.conf.eth0.dad_transmits=60 && "
+		     "ip addr add " VIP6 "/128 dev eth0");
+	vip("status");
+	assert_int_equal(r.status, 1);
+	expect_said(VIP6 " on eth0 does not work: its duplicate address detection failed or has not ended");
+	lab_must(us, "%s sync", lab_program());
+	vip("status");
+	assert_null(strstr(r.out, "does not work"));
+}
+
 static void an_address_that_stands_twice(void **state)
 {
 	(void)state;
@@ -244,6 +260,7 @@ int netns_check_tests(void)
 		test(a_vip_that_stands_short),
 		test(a_vip_in_a_net_of_its_own),
 		test(an_address_that_does_not_work),
+		test(an_address_that_is_in_doubt),
 		test(an_address_that_stands_twice),
 		test(an_address_on_loopback),
 		test(a_holder_that_nobody_can_judge),
