@@ -3,6 +3,7 @@
  * What the surroundings forbid or break: capabilities, socket families, signals, descriptors,
  * loggers. Either it is harmless, or nothing is changed and the line says what to allow.
  */
+#include "netns-fake.h"
 #include "netns.h"
 
 #include <errno.h>
@@ -139,6 +140,40 @@ static void without_unix(void **state)
 	assert_int_equal(r.status, 0);
 	assert_non_null(strstr(r.err, "mymaster: claimed " VIP4));
 	assert_true(lab_has_addr(us, "eth0", VIP4 "/32"));
+}
+
+/* However few files it may open: all is done, or nothing, and it says what it lacked. */
+static void no_more_descriptors(void **state)
+{
+	struct fake *f = fake_start(us, "127.0.0.1", 26379);
+	bool no_netlink = false, no_packet = false;
+	int done = 0;
+
+	(void)state;
+	fake_turn(f, 0, OUR4, 6379, "7", NULL);
+	lab_config(us, "announce = none\n" CONFIG4);
+	for (int n = 4; n < 16; n++) { /* with 3 libc itself cannot be loaded */
+		char limit[32];
+		const char *said;
+
+		snprintf(limit, sizeof limit, "--nofile=%d", n);
+		lab_run(us, &r, 20000,
+			(const char *const[]){"env", "ASAN_OPTIONS=detect_leaks=0", "prlimit", limit,
+					      lab_program(), SENTINELS_CALL(OUR4), NULL});
+		assert_int_equal(r.status == 0, lab_has_addr(us, "eth0", VIP4 "/32"));
+		done += r.status == 0;
+		/* where there is none left for the logger, either, it is told on standard error */
+		said = lab_log_wait(us, "mymaster: ", 100);
+		said = said ? said : r.err;
+		assert_non_null(strstr(said, "mymaster: "));
+		no_netlink = no_netlink || strstr(said, "cannot open rtnetlink: Too many open files");
+		no_packet = no_packet || strstr(said, "cannot open a packet socket: Too many open files");
+		lab_must(us, "ip addr del " VIP4 "/32 dev eth0 2>/dev/null || :");
+		lab_log_clear(us);
+	}
+	fake_stop(f);
+	assert_in_range(done, 8, 11);
+	assert_true(no_netlink && no_packet);
 }
 
 /* Its user may have no more processes: the VIP moves, and what is left undone is said. */
@@ -413,6 +448,7 @@ int netns_sandbox_tests(void)
 		netns_test(without_packet),
 		netns_test(status_without_packet_sockets),
 		netns_test(without_unix),
+		netns_test(no_more_descriptors),
 		netns_test(no_more_processes),
 		netns_test(lock_is_nobody_elses),
 		netns_test(lock_directory_is_open_to_others),
