@@ -5,7 +5,7 @@
 #   make fuzz        the parsers, fed with whatever comes to mind, for FUZZ_SECONDS each
 #   make check-fuzz  the corpora once more, under the sanitizers
 #   make asan-all    all tests under the sanitizers, as root
-#   make check-valgrind  the same under valgrind
+#   make check-valgrind  the same under valgrind, three quarters of an hour
 #   make coverage    which lines and branches of the program its tests come through, as root
 #   make analyze     gcc's static analyzer
 
@@ -34,26 +34,54 @@ check-asan-all: $(PROGRAM) $(BUILT_TESTS)
 	SENTINEL_VIP=$(PROGRAM) $(O)/check-unit
 	@LAB_SLOW=3 $(MAKE) --no-print-directory -j4 $(ALL_HOSTS)
 
-# Where all takes many times as long some tests cannot pass, since the program's own deadlines do not
-# wait: tests/valgrind-late names them.  Leaks and misuse count in these, too.
-VALGRIND = valgrind -q --leak-check=full --show-leak-kinds=definite,indirect \
-	--errors-for-leak-kinds=definite,indirect --suppressions=tests/valgrind.supp --error-exitcode=99
-VALGRIND_RUN = build/valgrind/run
+# Where all takes many times as long the program's own deadlines would be over before it has done anything.
+# So time goes slower, for it and for the tests on hosts, tests/slow-clock.c.  Not where real Sentinels keep
+# the time.  tests/valgrind-late names the tests that cannot pass all the same; leaks and misuse count there, too.
+V = build/valgrind
+V_MAKE = $(MAKE) --no-print-directory -s CFLAGS='-O1 -g' FORTIFY=
+SLOW_CLOCK = $(addprefix -Wl$(comma)--wrap=,clock_gettime poll nanosleep usleep setsockopt) $(V)/slow/tests/slow-clock.o
+# $(1)/$(2) is then $(3) under valgrind, its logs are in $(1)/log
+define under_valgrind
+	rm -rf $(1) && mkdir -p $(1)/log
+	chmod 1777 $(1)/log
+	cp tests/under-valgrind $(1)/$(2)
+	cp $(3) $(1)/program
+	cp tests/valgrind.supp $(1)/
+endef
+V_TESTS = check-valgrind-unit check-valgrind-parts check-valgrind-hosts check-valgrind-clusters
 # not fortified: in libc __memmove_chk() is __memcpy_chk(), and valgrind takes one for the other
 check-valgrind: deps
 	$(call apt,valgrind)
 	$(root)
-	@$(MAKE) --no-print-directory -s O=build/valgrind PROGRAM=build/valgrind/program CFLAGS='-O1 -g' FORTIFY= \
-		build/valgrind/program build/valgrind/check-unit $(HOSTS_TESTS:%=build/valgrind/%)
-	rm -rf $(VALGRIND_RUN) build/valgrind/unit && mkdir -p $(VALGRIND_RUN)/log build/valgrind/unit
-	chmod 1777 $(VALGRIND_RUN)/log
-	cp tests/under-valgrind $(VALGRIND_RUN)/sentinel-vip
-	cp build/valgrind/program tests/valgrind.supp $(VALGRIND_RUN)/
-	LAB_SLOW=10 SENTINEL_VIP=build/valgrind/program $(VALGRIND) --log-file=build/valgrind/unit/run-%p build/valgrind/check-unit
-	tests/valgrind-logs 'the unit tests' build/valgrind/unit 20
-	@status=0; LAB_SLOW=10 LATE=tests/valgrind-late $(MAKE) --no-print-directory -k -j4 O=build/valgrind \
-		PROGRAM=$(VALGRIND_RUN)/sentinel-vip $(ALL_HOSTS) || status=1; \
-	tests/valgrind-logs 'the program' $(VALGRIND_RUN)/log 400 || status=1; exit $$status
+	@$(V_MAKE) O=$(V) PROGRAM=$(V)/program $(V)/program \
+		$(V)/check-unit $(V)/check-parts $(V)/check-cluster $(V)/check-faces
+	@$(V_MAKE) O=$(V)/slow PROGRAM=$(V)/slow/program $(V)/slow/tests/slow-clock.o
+	@$(V_MAKE) O=$(V)/slow PROGRAM=$(V)/slow/program LDFLAGS='$(SLOW_CLOCK)' $(V)/slow/program $(V)/slow/check-netns
+	@LAB_SLOW=10 LATE=tests/valgrind-late $(MAKE) --no-print-directory -k -j2 $(V_TESTS)
+
+check-valgrind-unit:
+	$(call under_valgrind,$(V)/run-unit,check-unit,$(V)/check-unit)
+	SENTINEL_VIP=$(V)/program $(CURDIR)/$(V)/run-unit/check-unit
+	tests/valgrind-logs 'the unit tests' $(V)/run-unit/log 20
+
+check-valgrind-parts:
+	$(call under_valgrind,$(V)/run-parts,check-parts,$(V)/check-parts)
+	SENTINEL_VIP=$(V)/program tests/once-more $(CURDIR)/$(V)/run-parts/check-parts
+	tests/valgrind-logs 'parts of the program' $(V)/run-parts/log 500
+
+check-valgrind-hosts:
+	$(call under_valgrind,$(V)/run-hosts,sentinel-vip,$(V)/slow/program)
+	@status=0; $(MAKE) --no-print-directory -k -j3 O=$(V)/slow PROGRAM=$(V)/run-hosts/sentinel-vip \
+		check-hosts-1 check-hosts-2 check-hosts-3 || status=1; \
+	tests/valgrind-logs 'the program on hosts' $(V)/run-hosts/log 2000 || status=1; exit $$status
+
+check-valgrind-clusters:
+	$(call under_valgrind,$(V)/run-clusters,sentinel-vip,$(V)/program)
+	@status=0; for t in cluster faces; do \
+		SENTINEL_VIP=$(V)/run-clusters/sentinel-vip tests/once-more $(V)/check-$$t || status=1; done; \
+	tests/valgrind-logs 'the program on clusters' $(V)/run-clusters/log 400 || status=1; exit $$status
+
+.PHONY: $(V_TESTS)
 
 # Coverage ---------------------------------------------------------------
 

@@ -233,6 +233,14 @@ const char *lab_program(void)
 	return path;
 }
 
+const char *lab_delay(const char *what, int us)
+{
+	static char text[96];
+
+	snprintf(text, sizeof text, "%s%lld", what, (long long)us * lab_clock);
+	return text;
+}
+
 int lab_forbid_family(unsigned family)
 {
 	struct sock_filter code[] = {

@@ -23,6 +23,8 @@
 
 #define CAPTURE_BUFFER (16 << 20)
 
+__attribute__((weak)) int lab_clock = 1;
+
 int64_t lab_now_ns(void)
 {
 	struct timespec t;
@@ -224,7 +226,7 @@ static bool lab_frame_read(int fd, struct lab_frame *f)
 			struct timespec t;
 
 			memcpy(&t, CMSG_DATA(cm), sizeof t);
-			f->ns = t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+			f->ns = (t.tv_sec * INT64_C(1000000000) + t.tv_nsec) / lab_clock;
 		}
 	return true;
 }

@@ -145,6 +145,9 @@ int lab_sh(struct lab_host *h, struct lab_result *r, const char *fmt, ...) LAB_P
 /* The same, but a status other than 0 is a failure. */
 void lab_must(struct lab_host *h, const char *fmt, ...) LAB_PRINTF(2, 3);
 
+/* For strace -e: "inject=CALL:delay_enter=" and so many microseconds, such as all of us go by. */
+const char *lab_delay(const char *what, int us);
+
 /* The program under test: $SENTINEL_VIP or ./sentinel-vip, absolute. */
 const char *lab_program(void);
 
@@ -166,6 +169,8 @@ int lab_vip(struct lab_host *h, struct lab_result *r, ...) __attribute__((sentin
 /* ---- lab-watch.c: what comes out, seen from outside the program under test ---- */
 
 int64_t lab_now_ns(void); /* CLOCK_REALTIME, as frames are stamped */
+/* So many times slower time goes for us and for the program under test: tests/slow-clock.c; or 1. */
+extern int lab_clock;
 /*
  * How many times as long all may take as in a build that is installed: $LAB_SLOW, for the
  * sanitizers or valgrind, 1 without. What a run takes of the memory is then not its own, either.

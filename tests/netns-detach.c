@@ -146,9 +146,9 @@ static void caller_is_not_held_up(void **state)
 {
 	(void)state;
 	assert_int_equal(lab_sh(us, &r,
-				"timeout 2 sh -c '%s mymaster leader start " OLD4 " 6379 " OUR4
+				"timeout %d sh -c '%s mymaster leader start " OLD4 " 6379 " OUR4
 				" 6379 2>&1 | cat'",
-				lab_program()),
+				2 * lab_clock, lab_program()),
 			 0);
 	assert_true(lab_took_at_most(&r, 500));
 	expect(0, "claimed");

@@ -28,7 +28,7 @@ static pid_t slow(const char *command)
 				    "-o",
 				    "/dev/null",
 				    "-e",
-				    "inject=sendmsg,sendto:delay_enter=100000",
+				    lab_delay("inject=sendmsg,sendto:delay_enter=", 100000),
 				    lab_program(),
 				    command,
 				    "mymaster",
@@ -103,7 +103,7 @@ static void lock_is_held_for_ever(void **state)
 	before = netns_state();
 	pid = lab_spawn(
 		us, NULL,
-		(const char *const[]){"sh", "-c", "exec flock /run/sentinel-vip/* sleep 60", NULL});
+		(const char *const[]){"sh", "-c", "exec flock /run/sentinel-vip/* sleep 600", NULL});
 	assert_true(LAB_UNTIL(lab_sh(us, NULL, "flock -n /run/sentinel-vip/* true") != 0, 2000));
 	vip("claim", "mymaster");
 	expect(2, "mymaster: ", "lock");
@@ -157,7 +157,7 @@ static void raced(const char *to, const char *by_hand)
 {
 	const char *const argv[] = {"strace",      "-qq",
 				    "-o",          "/run/strace",
-				    "-e",          "inject=sendmsg,sendto:delay_enter=200000",
+				    "-e",          lab_delay("inject=sendmsg,sendto:delay_enter=", 200000),
 				    lab_program(), SENTINELS_CALL(to),
 				    NULL};
 	pid_t pid = lab_spawn(us, "raced", argv);

@@ -15,12 +15,13 @@ static pid_t frozen(const char *path, const char *call, const char *const words[
 {
 	char trace[64], inject[64];
 	const char *argv[24] = {"strace", "-E", "ASAN_OPTIONS=detect_leaks=0", "-f", "-qq", "-o", "/run/strace",
-				"-P", path, "-e", trace, "-e", inject, lab_program()};
+				"-P", path, "-e", trace, "-e", NULL, lab_program()};
 	int n = 14;
 	pid_t pid;
 
 	snprintf(trace, sizeof trace, "trace=%s", call);
-	snprintf(inject, sizeof inject, "inject=%s:delay_enter=1500000", call);
+	snprintf(inject, sizeof inject, "inject=%s:delay_enter=", call);
+	argv[12] = lab_delay(inject, 1500000);
 	while (*words)
 		argv[n++] = *words++;
 	pid = lab_spawn(us, "output", argv);

@@ -268,9 +268,8 @@ static void there_before_the_kernel_answered(void **state)
 	(void)state;
 	lab_sh(us, &r,
 	       "exec strace -E ASAN_OPTIONS=detect_leaks=0 -qq -o /dev/null -e "
-	       "inject=sendmsg:delay_enter=400000 %s mymaster "
-	       "leader start " OLD4 " 6379 " OUR4 " 6379",
-	       lab_program());
+	       "%s %s mymaster leader start " OLD4 " 6379 " OUR4 " 6379",
+	       lab_delay("inject=sendmsg:delay_enter=", 400000), lab_program());
 	assert_true(r.exit_ns - r.exec_ns > INT64_C(400000000)); /* else nothing was tried */
 	expect(0, "nothing to do", "arguments are stale");
 }

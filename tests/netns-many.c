@@ -67,7 +67,7 @@ static pid_t hold(int from, int to)
 	snprintf(script, sizeof script,
 		 "i=%d; while [ $i -lt %d ]; do f=$(echo /run/sentinel-vip/*.m$i); "
 		 "eval \"exec $((i + 10))<$f\"; flock -n $((i + 10)) || exit 1; i=$((i + 1)); done; "
-		 "echo >/run/held; exec sleep 60", from, to);
+		 "echo >/run/held; exec sleep 600", from, to);
 	lab_must(us, "rm -f /run/held");
 	pid = lab_spawn(us, NULL, (const char *const[]){"bash", "-c", script, NULL});
 	assert_true(LAB_UNTIL(lab_sh(us, NULL, "test -e /run/held") == 0, 3000));
@@ -193,8 +193,8 @@ static void sync_slowly(int us_each)
 {
 	lab_sh(us, &r,
 	       "exec strace -E ASAN_OPTIONS=detect_leaks=0 -qq -o /run/strace $(printf -- '-P %%s ' "
-	       "/run/sentinel-vip/*) -e inject=write:delay_enter=%d %s sync",
-	       us_each, lab_program());
+	       "/run/sentinel-vip/*) -e %s %s sync",
+	       lab_delay("inject=write:delay_enter=", us_each), lab_program());
 }
 
 /* What one takes long for must not keep the locks of the others. */

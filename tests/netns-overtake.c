@@ -181,7 +181,7 @@ static void a_call_that_is_overtaken_tells_of_both_moves(void **state)
 	council_turn(1, "B4");
 	pid = lab_spawn(us, "output",
 			(const char *const[]){"strace", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e",
-					      "inject=write:delay_exit=400000:when=1", lab_program(),
+					      lab_delay("inject=write:when=1:delay_exit=", 400000), lab_program(),
 					      CALL(PEER4), NULL});
 	assert_true(LAB_UNTIL(raise_number(0) == number + 1, 5000));
 	raise_number(1); /* by a run that did not wait for the lock */
@@ -407,7 +407,7 @@ static void a_sync_that_is_overtaken_halfway_tells_its_hook(void **state)
 	council_says("A3 A3 A3");
 	pid = lab_spawn(us, "output", (const char *const[]){
 		"strace", "-E", "ASAN_OPTIONS=detect_leaks=0", "-qq", "-o", "/run/strace", "-e",
-		"inject=sendmsg:delay_enter=100000", lab_program(), "sync", NULL});
+		lab_delay("inject=sendmsg:delay_enter=", 100000), lab_program(), "sync", NULL});
 	assert_true(LAB_UNTIL(is_here(), 10000));
 	raise_number(1); /* what was added is still to be read back */
 	assert_int_equal(lab_wait(pid, 20000), 0);

@@ -219,7 +219,7 @@ static void who_does_not_read_is_left(void **state)
 
 /* The serving process has taken the request: what it prints is kept for the other end. */
 #define AT_WORK                                                                                    \
-	"p=$(pgrep -f '^[^ ]*sentinel-vip --serve$') && "                                          \
+	"p=$(pgrep -f " RELAY_SERVING ") && "                                                      \
 	"case $(readlink /proc/$p/fd/2) in *memfd:*) ;; *) false;; esac"
 
 /*

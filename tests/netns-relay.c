@@ -238,7 +238,7 @@ static void the_answer_comes_before_the_announcers_end(void **state)
 	expect_announced(VIP4);
 	first = lab_capture_count(eyes, lab_is_announcement, VIP4);
 	/* a service manager would end the announcer with it */
-	lab_must(us, "pgrep -x vip-announce && pgrep -x sentinel-vip");
+	lab_must(us, "pgrep -x vip-announce && pgrep -f " RELAY_SERVING);
 	assert_true(LAB_UNTIL((lab_capture_read(eyes), lab_capture_count(eyes, lab_is_announcement,
 									  VIP4)) >= first + 4,
 			      3000));
@@ -256,7 +256,7 @@ static void the_lock_is_roots_too(void **state)
 	lab_must(us, "test $(ls /run/sentinel-vip | wc -l) = 1");
 	holder = lab_spawn(us, NULL,
 			   (const char *const[]){"sh", "-c",
-						 "exec flock -o /run/sentinel-vip/* sleep 60", NULL});
+						 "exec flock -o /run/sentinel-vip/* sleep 600", NULL});
 	assert_true(LAB_UNTIL(lab_sh(us, NULL, "flock -n /run/sentinel-vip/* true") != 0, 2000));
 	assert_int_equal(ask(SENTINELS_CALL(OUR4)), 0);
 	expect(0, "claimed " VIP4, "another run kept the lock");

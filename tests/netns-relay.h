@@ -40,6 +40,9 @@ pid_t relay_ask_later(const char *const words[]);
 /* A connection of root's, from outside. */
 int relay_connect(void);
 
+/* For pgrep -f: a process that serves, under valgrind as well. */
+#define RELAY_SERVING "'^([^ ]*sentinel-vip|[^ ]*valgrind.*/program) --serve$'"
+
 /* Processes of `us` that serve or announce have ended. */
 bool relay_is_quiet(int timeout_ms);
 

@@ -193,7 +193,7 @@ static void release_slowly(const char *const faults[])
 		int fd = lab_socket(peer, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 		assert_true(connect(fd, &a.any, size) < 0 && errno == EINPROGRESS);
-		lab_sleep_ms(3);
+		lab_sleep_ms(3 * lab_slow());
 		assert_true(comer_count < COMERS);
 		comers[comer_count++] = fd;
 	}
@@ -233,7 +233,7 @@ static void clients_that_come_meanwhile(void **state)
 	int told, knocking;
 
 	(void)state;
-	release_slowly((const char *const[]){"inject=sendmsg:delay_enter=60000", NULL});
+	release_slowly((const char *const[]){lab_delay("inject=sendmsg:delay_enter=", 60000), NULL});
 	told = comers_told(&knocking);
 	assert_true(told > 0 && knocking > 0); /* it was slow */
 	assert_int_equal(told + knocking, comer_count);
@@ -251,7 +251,7 @@ static void kernel_cannot_seal(void **state)
 	int told, knocking, first;
 
 	(void)state;
-	lab_must(us, "strace -qq -o /run/calls -e trace=sendmsg %s release mymaster", lab_program());
+	lab_must(us, "strace -qq -o /run/calls -e trace=sendmsg -e signal=none %s release mymaster", lab_program());
 	lab_sh(us, &r, "grep -n RTM_DELROUTE /run/calls | cut -d: -f1");
 	first = atoi(r.out);
 	assert_true(first > 0);
@@ -261,7 +261,7 @@ static void kernel_cannot_seal(void **state)
 	lab_log_clear(us);
 	connect_all();
 	snprintf(fault, sizeof fault, "inject=sendmsg:error=EPERM:when=%d..%d", first, first + 1);
-	release_slowly((const char *const[]){fault, "inject=sendto:delay_exit=60000", NULL});
+	release_slowly((const char *const[]){fault, lab_delay("inject=sendto:delay_exit=", 60000), NULL});
 	told = comers_told(&knocking);
 	assert_true(told > 0 && told + knocking < comer_count);
 	assert_int_equal(tcp_established(VIP4) + tcp_established(VIP6), 0);

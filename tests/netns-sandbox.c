@@ -222,7 +222,7 @@ static int hold_locks(void *unused)
 {
 	(void)unused;
 	return system("setpriv --reuid 65534 --regid 65534 --clear-groups sh -c '"
-		      "for f in /run/sentinel-vip/*; do (flock $f sleep 60) & done'");
+		      "for f in /run/sentinel-vip/*; do (flock $f sleep 600) & done'");
 }
 
 /*

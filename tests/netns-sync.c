@@ -103,7 +103,7 @@ static void what_must_not_be_announced_again(void **state)
 	assert_int_equal(announced(VIP4), 2);
 	/* another run is at work */
 	holder = lab_spawn(us, NULL, (const char *const[]){
-		"sh", "-c", "exec flock /run/sentinel-vip/*.mymaster sleep 60", NULL});
+		"sh", "-c", "exec flock /run/sentinel-vip/*.mymaster sleep 600", NULL});
 	assert_true(LAB_UNTIL(
 		lab_sh(us, NULL, "flock -n /run/sentinel-vip/*.mymaster true") != 0, 2000));
 	vip("sync");
