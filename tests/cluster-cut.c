@@ -11,7 +11,7 @@
 #define FENCED "fence = majority\n" CONFIG
 
 #define TIMER_MS 2000
-#define SLACK_MS 1500 /* the questions of a run, one second at most, and a slow machine */
+#define SLACK_MS (1500 * lab_slow()) /* the questions of a run, one second at most, and a slow machine */
 #define FENCE_MS 3000 /* how long it asks again */
 /*
  * With fencing the VIP is gone after a timer period, one second of questions, FENCE_MS, and one

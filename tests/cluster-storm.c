@@ -81,7 +81,7 @@ static void synced_all_the_time(void **state)
 
 	(void)state;
 	for (int i = 0; i < c->nodes; i++)
-		timer_start(i, STORM_PAUSE_MS);
+		timer_start(i, STORM_PAUSE_MS * lab_slow());
 	for (int i = 0; i < failovers; i++)
 		master = once(master, i % c->nodes);
 	timers_stop();

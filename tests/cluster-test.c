@@ -80,7 +80,7 @@ int expect_served(int old, size_t since)
 
 		check(lab_capture_wait(c->eyes, since, announced_by, &s, FOLLOW_MS),
 		      "%s was not announced by node %d", vips[i], now);
-		check(LAB_UNTIL(client_sees(vips[i], now), 1000),
+		check(LAB_UNTIL(client_sees(vips[i], now), 1000 * lab_slow()),
 		      "the client's neighbour entry of %s is not node %d", vips[i], now);
 		check(LAB_UNTIL(cluster_write(c, vips[i]) == now, FOLLOW_MS),
 		      "no write through %s acknowledged by node %d", vips[i], now);

@@ -21,9 +21,9 @@
  * A planned failover takes one second, a dead master down-after and an election, of which the first
  * may be in vain.
  */
-#define FAILOVER_MS 20000
+#define FAILOVER_MS (20000 * lab_slow())
 /* From the Sentinels' agreement to the last observer's call there is one hello period, 2 s. */
-#define FOLLOW_MS 5000
+#define FOLLOW_MS (5000 * lab_slow())
 
 #define VIP4 "172.16.2.250"
 #define VIP6 "fd00:16:2::250"

@@ -81,7 +81,7 @@ static void run_traced(const char *const words[])
 		argv[i] = *words++;
 	lab_run(us, &r, 20000, argv);
 	ms = (int)((r.exit_ns - r.exec_ns) / 1000000);
-	if (memory_taken() > MEMORY_MAX || ms > AT_MOST_MS * lab_slow())
+	if (memory_taken() > MEMORY_MAX * lab_slow() || ms > AT_MOST_MS * lab_slow())
 		fail_msg("%ld bytes were mapped, in %d ms: %s...", memory_taken(), ms,
 			 says->says[FAKE_ADDRESS].head_size ? says->says[FAKE_ADDRESS].head
 							    : says->says[FAKE_ADDRESS].bytes);
