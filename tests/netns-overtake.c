@@ -180,7 +180,8 @@ static void a_call_that_is_overtaken_tells_of_both_moves(void **state)
 	council_says("A3");
 	council_turn(1, "B4");
 	pid = lab_spawn(us, "output",
-			(const char *const[]){"strace", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e",
+			(const char *const[]){"sh", "-c", "exec strace -qq -o /dev/null "
+					      "-P $(echo /run/sentinel-vip/*.mymaster) -e \"$0\" \"$@\"",
 					      lab_delay("inject=write:when=1:delay_exit=", 400000), lab_program(),
 					      CALL(PEER4), NULL});
 	assert_true(LAB_UNTIL(raise_number(0) == number + 1, 5000));
