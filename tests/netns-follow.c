@@ -56,7 +56,7 @@ static struct lab_host *old;
 static int setup(void **state)
 {
 	netns_setup(state);
-	old = lab_host("old", OLD4 "/24", "fd00::9/64", NULL);
+	old = lab_host("old", OLD4 "/24", "fd00::9/64", (char *)NULL);
 	lab_must(old,
 		 "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP6 "/128 dev eth0 nodad");
 	for (size_t i = 0; i < NEIGHBOURS; i++) {
@@ -65,7 +65,7 @@ static int setup(void **state)
 
 		snprintf(address, sizeof address, "10.0.0.%zu/24", 50 + i);
 		snprintf(address6, sizeof address6, "fd00::5%zu/64", i);
-		n->host = lab_host(n->name, address, address6, NULL);
+		n->host = lab_host(n->name, address, address6, (char *)NULL);
 		lab_must(n->host,
 			 "sysctl -qw net.ipv4.neigh.eth0.locktime=100 "
 			 "net.ipv4.conf.eth0.arp_accept=%d && tc qdisc add dev eth0 ingress",
@@ -234,7 +234,7 @@ static int setup_runs(void **state)
 				    "interface = eth0\nannounce = 0.2 1.1 2.2\n");
 
 	netns_setup(state);
-	old = lab_host("old", OLD4 "/24", "fd00::9/64", NULL);
+	old = lab_host("old", OLD4 "/24", "fd00::9/64", (char *)NULL);
 	for (int i = 0; i < RUNS; i++) {
 		n += (size_t)snprintf(config + n, sizeof config - n, "[m%d]\nvip = %s\n", i,
 				      nth(i, false));

@@ -118,7 +118,7 @@ static int setup(void **state)
 	size_t n = (size_t)snprintf(config, sizeof config, "interface = eth0\n" SCHEDULE);
 
 	netns_setup(state);
-	third = lab_host("third", "10.0.0.3/24", NULL);
+	third = lab_host("third", "10.0.0.3/24", (char *)NULL);
 	more_eyes = lab_capture_announcements(third, "eth0");
 	lips = lab_capture_announcements(us, "eth0");
 	for (int i = 0; i < LANES * VIPS; i++) {
