@@ -37,7 +37,8 @@ void outcome_step(struct outcome *outcome, const char *name)
 /* What the kernel's error means to the person who has to mend it. */
 static int explain(int err, const struct step *step, struct why *why)
 {
-	const char *verb = step->kind == STEP_DELETE ? "delete" : "add";
+	const char *verb = step->kind == STEP_DELETE ? "delete" :
+		step->kind == STEP_NARROW ? "narrow" : "add";
 	const char *name = step->link->name;
 	char text[IP_TEXT_SIZE];
 
@@ -75,6 +76,7 @@ static void tell(struct line *done, const struct plan *plan)
 {
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "released", [STEP_ADD] = "claimed", [STEP_ANNOUNCE] = "announced",
+		[STEP_NARROW] = "narrowed",
 	};
 	const char *last = NULL;
 	char text[IP_TEXT_SIZE];
@@ -100,21 +102,28 @@ static void tell(struct line *done, const struct plan *plan)
 			tell_more(done, &more);
 			line_add(done, "%s%s ", done->length > 0 ? "; " : "", verb);
 		}
-		line_add(done, "%s %s %s", ip_text(&step->vip->ip, text),
-			 step->kind == STEP_DELETE ? "from" : "on", step->link->name);
+		line_add(done, "%s %s %s%s", ip_text(&step->vip->ip, text),
+			 step->kind == STEP_DELETE ? "from" : "on", step->link->name,
+			 step->kind == STEP_NARROW ? " to /32" : "");
 		last = verb;
 	}
 	tell_more(done, &more);
 }
 
-void apply_prepare(struct netlink *netlink, struct plan *plan)
+static int prepare(struct step *step)
+{
+	struct vip vip = { .ip = step->vip->ip, .prefixlen = step->prefixlen };
+
+	return vip_prepare(&vip, step->link->ifindex, &step->request);
+}
+
+void apply_prepare(struct plan *plan)
 {
 	for (size_t i = 0; i < plan->step_count; i++) {
 		struct step *step = &plan->steps[i];
 
 		/* what fails is tried again, and said, when its turn comes */
-		if (step->kind == STEP_ADD && step->request == NULL &&
-		    vip_prepare(netlink, step->vip, step->link->ifindex, &step->request) < 0)
+		if (step->kind == STEP_ADD && step->request == NULL && prepare(step) < 0)
 			return;
 	}
 }
@@ -123,12 +132,17 @@ static int carry_out(struct netlink *netlink, int packet, struct step *step,
 		     struct outcome *outcome, struct why *why)
 {
 	char text[IP_TEXT_SIZE];
-	int err;
+	int err = 0;
 
 	switch (step->kind) {
 	case STEP_ADD:
-		err = step->request != NULL ? vip_add_prepared(netlink, step->request) :
-			vip_add(netlink, step->vip, step->link->ifindex);
+		if (step->request == NULL)
+			err = prepare(step);
+		if (err == 0)
+			err = vip_add_prepared(netlink, step->request);
+		return err < 0 ? explain(err, step, why) : 0;
+	case STEP_NARROW:
+		err = vip_narrow(netlink, step->address);
 		return err < 0 ? explain(err, step, why) : 0;
 	case STEP_DELETE:
 		err = vip_delete(netlink, step->address);
@@ -182,20 +196,26 @@ static int verify(struct netlink *netlink, const struct plan *plan, struct why *
 		return why_set(why, err, "cannot read the addresses back: %s", strerror(-err));
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
-		unsigned prefixlen = step->kind == STEP_DELETE && plan->decision == PLAN_CLAIM ?
+		unsigned prefixlen = step->kind == STEP_NARROW ? 32 :
+			step->kind == STEP_DELETE && plan->decision == PLAN_CLAIM ?
 			step->address->prefixlen : ANY_PREFIX;
 		bool there = holds(&facts, &step->vip->ip, step->link->ifindex, prefixlen);
 
 		ip_text(&step->vip->ip, text);
 		if (step->kind == STEP_ANNOUNCE && !there)
 			return why_set(why, -EBUSY, "%s has just left %s", text, step->link->name);
-		if (step->kind == STEP_ADD && !there)
+		if ((step->kind == STEP_ADD || step->kind == STEP_NARROW) && !there)
 			return why_set(why, -EIO, "%s was added to %s and is gone again: something else "
 				       "removes it (NetworkManager, systemd-networkd, a script?)", text,
 				       step->link->name);
 		if (step->kind == STEP_DELETE && there && !is_added_again(plan, step))
 			return why_set(why, -EIO, "%s was deleted from %s and is there again: something "
 				       "else adds it (keepalived, a script?)", text, step->link->name);
+		if (step->kind == STEP_NARROW &&
+		    holds(&facts, &step->vip->ip, step->link->ifindex, step->address->prefixlen))
+			return why_set(why, -EIO, "%s/%u was deleted from %s and is there again: something "
+				       "else adds it (keepalived, a script?)", text,
+				       (unsigned)step->address->prefixlen, step->link->name);
 	}
 	return 0;
 }
@@ -252,8 +272,9 @@ int apply_plan(struct netlink *netlink, int packet, struct plan *plan,
 {
 	static const char *const names[] = {
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
+		[STEP_NARROW] = "narrow",
 	};
-	double spent[] = { -1, -1, -1 };
+	double spent[] = { -1, -1, -1, -1 };
 	bool kill = plan->kill_connections && plan_changes(plan);
 	struct why last;
 	size_t killed = 0;
@@ -309,6 +330,7 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 {
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
+		[STEP_NARROW] = "narrow",
 	};
 	const char *hook = plan->decision == PLAN_CLAIM ? master->after_claim : master->after_release;
 	char text[IP_TEXT_SIZE];
@@ -318,11 +340,12 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 	for (size_t i = 0; i < plan->step_count; i++) {
 		const struct step *step = &plan->steps[i];
 
-		printf("  would %s %s/%u %s %s\n", verbs[step->kind],
+		printf("  would %s %s/%u %s %s%s\n", verbs[step->kind],
 		       ip_text(&step->vip->ip, text),
-		       (unsigned)(step->kind == STEP_DELETE ? step->address->prefixlen :
-							      step->vip->prefixlen),
-		       step->kind == STEP_DELETE ? "from" : "on", step->link->name);
+		       (unsigned)(step->address != NULL ? step->address->prefixlen :
+							  step->prefixlen),
+		       step->kind == STEP_DELETE ? "from" : "on", step->link->name,
+		       step->kind == STEP_NARROW ? " to /32" : "");
 	}
 	if (plan->kill_connections && plan_changes(plan))
 		printf("  would close the TCP connections of what is deleted\n");

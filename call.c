@@ -143,7 +143,7 @@ static void make_ready(struct run *run, const struct event *event)
 		return;
 	run->ready = true;
 	run->planned = false;	/* not yet: it is nothing to be told of */
-	apply_prepare(run->netlink, &run->plan);
+	apply_prepare(&run->plan);
 	if (run->packet < 0 && run->plan.decision == PLAN_CLAIM)
 		(void)arp_open(&run->packet);
 }

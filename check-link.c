@@ -106,8 +106,6 @@ static void check_promotion(const struct place *place)
 /* Whether an address of the link has both the VIP and its askers in its subnet. */
 static bool is_covered(const struct guest *g, unsigned ifindex)
 {
-	if (g->vip->prefixlen < 32)
-		return true;
 	for (size_t i = 0; i < g->facts->address_count; i++) {
 		const struct address *a = &g->facts->addresses[i];
 

@@ -29,7 +29,8 @@ static int add_step(struct plan *plan, enum step_kind kind, const struct vip *vi
 		return -ENOMEM;
 	plan->steps = moved;
 	plan->steps[plan->step_count++] = (struct step){
-		.kind = kind, .vip = vip, .link = link, .address = address };
+		.kind = kind, .vip = vip, .link = link, .address = address,
+		.prefixlen = vip->prefixlen };
 	return 0;
 }
 
@@ -155,8 +156,44 @@ static void warn_of_link(const struct link *link, struct plan *plan)
 		line_add(&plan->warning, "; %s has no carrier: announced when it comes", link->name);
 }
 
-static int claim_one(const struct vip *vip, const struct link *link, const struct facts *facts,
-		     struct plan *plan)
+/* How this host's own addresses stand in a subnet of a link. */
+enum rank { RANK_NONE, RANK_BEHIND, RANK_FIRST };
+
+/*
+ * The first address of an IPv4 subnet has the route to it, the others are its secondaries and have none
+ * (__inet_insert_ifa(), net/ipv4/devinet.c).  A VIP that came first took it from the host's own address.
+ */
+static enum rank own_rank(const struct config *config, const struct link *link,
+			  const struct facts *facts, const struct ip *ip, unsigned prefixlen)
+{
+	enum rank rank = RANK_NONE;
+
+	for (size_t i = 0; i < facts->address_count && rank != RANK_FIRST; i++) {
+		const struct address *a = &facts->addresses[i];
+
+		if (a->ifindex != link->ifindex || a->prefixlen != prefixlen ||
+		    !ip_same_net(a->peer.family == AF_UNSPEC ? &a->ip : &a->peer, ip, prefixlen) ||
+		    config_owner(config, &a->ip) != NULL)
+			continue;
+		rank = (a->flags & IFA_F_SECONDARY) != 0 ? RANK_BEHIND : RANK_FIRST;
+	}
+	return rank;
+}
+
+/* The prefix only behind the host's own address: where that comes later, it has to be the first. */
+static int add_vip(const struct config *config, const struct vip *vip, const struct link *link,
+		   const struct facts *facts, struct plan *plan)
+{
+	int err = add_step(plan, STEP_ADD, vip, link, NULL);
+
+	if (err == 0 && vip->ip.family == AF_INET &&
+	    own_rank(config, link, facts, &vip->ip, vip->prefixlen) != RANK_FIRST)
+		plan->steps[plan->step_count - 1].prefixlen = 32;
+	return err;
+}
+
+static int claim_one(const struct config *config, const struct vip *vip, const struct link *link,
+		     const struct facts *facts, struct plan *plan)
 {
 	bool stands = false;
 	int err = 0;
@@ -166,13 +203,18 @@ static int claim_one(const struct vip *vip, const struct link *link, const struc
 
 		if (a->ifindex != link->ifindex || !ip_equal(&a->ip, &vip->ip))
 			continue;
-		if (plan_is_usable(a) || is_all_of(link, a))
-			stands = true;
-		else
+		if (!plan_is_usable(a) && !is_all_of(link, a)) {
 			err = add_step(plan, STEP_DELETE, vip, link, a);
+			continue;
+		}
+		stands = true;
+		/* secondaries too: one of them would be the next to lead */
+		if (a->ip.family == AF_INET && a->prefixlen < 32 &&
+		    own_rank(config, link, facts, &a->ip, a->prefixlen) == RANK_BEHIND)
+			err = add_step(plan, STEP_NARROW, vip, link, a);
 	}
 	if (err == 0 && !stands)
-		err = add_step(plan, STEP_ADD, vip, link, NULL);
+		err = add_vip(config, vip, link, facts, plan);
 	if (err == 0 && arp_works_on(link))
 		err = add_step(plan, STEP_ANNOUNCE, vip, link, NULL);
 	return err;
@@ -204,8 +246,9 @@ static int delete_strays(const struct vip *vip, const struct link *link,
 	return 0;
 }
 
-static int plan_claim(const struct master *master, const struct truth *truth,
-		      const struct facts *facts, struct plan *plan, struct why *why)
+static int plan_claim(const struct config *config, const struct master *master,
+		      const struct truth *truth, const struct facts *facts, struct plan *plan,
+		      struct why *why)
 {
 	const struct link *link = NULL;
 	int err = 0;
@@ -213,7 +256,7 @@ static int plan_claim(const struct master *master, const struct truth *truth,
 	for (size_t i = 0; err == 0 && i < master->vip_count; i++) {
 		err = choose_link(master, &master->vips[i], truth, facts, &link, why);
 		if (err == 0 && link != NULL)
-			err = claim_one(&master->vips[i], link, facts, plan);
+			err = claim_one(config, &master->vips[i], link, facts, plan);
 	}
 	for (size_t i = 0; err == 0 && i < facts->link_count; i++)	/* once each */
 		for (size_t j = 0; j < master->vip_count; j++)
@@ -296,7 +339,7 @@ int plan_make(const struct config *config, const struct master *master,
 	why->text[0] = '\0';
 	if (plan_is_here(truth, facts)) {
 		made.decision = PLAN_CLAIM;
-		err = plan_claim(master, truth, facts, &made, why);
+		err = plan_claim(config, master, truth, facts, &made, why);
 	} else {
 		made.decision = PLAN_RELEASE;
 		made.kill_connections = master->kill_connections;

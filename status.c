@@ -43,7 +43,12 @@ static void judge_step(const struct state *state, const struct step *step, struc
 	endpoint_text(&state->run.truth.master, master);
 	if (step->kind == STEP_ANNOUNCE || (step->kind == STEP_ADD && again))
 		return;
-	if (step->kind == STEP_ADD)
+	if (step->kind == STEP_NARROW)
+		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+			"%s on %s leads this host's own addresses of its network: this host "
+			"connects from the VIP, or has no route there",
+			vip, link);
+	else if (step->kind == STEP_ADD)
 		why_set(add_problem(j, VERDICT_TRANSIENT), 0,
 			"this host is the master, but %s is not on its %s",
 			vip, link);

@@ -138,24 +138,7 @@ static void put_address(struct rtnl_addr **addr)
 	rtnl_addr_put(*addr);
 }
 
-/* Whether an IPv4 address of the link is in the VIP's subnet, with its prefix length. */
-static int has_subnet(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
-{
-	CLEANUP(facts_free) struct facts facts = { 0 };
-	int err = vip_addresses(netlink, AF_INET, &facts);
-
-	for (size_t i = 0; err == 0 && i < facts.address_count; i++) {
-		const struct address *a = &facts.addresses[i];
-
-		if (a->ifindex == ifindex && a->prefixlen == vip->prefixlen &&
-		    ip_same_net(&a->ip, &vip->ip, vip->prefixlen) && !ip_equal(&a->ip, &vip->ip))
-			return 1;
-	}
-	return err;
-}
-
-int vip_prepare(struct netlink *netlink, const struct vip *vip, unsigned ifindex,
-		struct nl_msg **request)
+int vip_prepare(const struct vip *vip, unsigned ifindex, struct nl_msg **request)
 {
 	struct address a = { .ip = vip->ip, .prefixlen = vip->prefixlen, .ifindex = ifindex };
 	CLEANUP(put_address) struct rtnl_addr *addr = NULL;
@@ -165,10 +148,7 @@ int vip_prepare(struct netlink *netlink, const struct vip *vip, unsigned ifindex
 	 * A secondary makes no route of its own; but should it be promoted, the host's own
 	 * address having gone, then the route to the subnet has to stay.
 	 */
-	err = vip->ip.family == AF_INET && vip->prefixlen < 32 ? has_subnet(netlink, vip, ifindex) : 0;
-	if (err < 0)
-		return err;
-	if (vip->prefixlen < ip_bits(&vip->ip) && err == 0)
+	if (vip->ip.family == AF_INET6 && vip->prefixlen < 128)
 		a.flags |= IFA_F_NOPREFIXROUTE;
 	if (vip->ip.family == AF_INET6)
 		a.flags |= IFA_F_NODAD;
@@ -192,7 +172,7 @@ int vip_add_prepared(struct netlink *netlink, struct nl_msg *request)
 int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex)
 {
 	CLEANUP(netlink_free_message) struct nl_msg *request = NULL;
-	int err = vip_prepare(netlink, vip, ifindex, &request);
+	int err = vip_prepare(vip, ifindex, &request);
 
 	return err < 0 ? err : vip_add_prepared(netlink, request);
 }
@@ -349,4 +329,12 @@ int vip_delete(struct netlink *netlink, const struct address *address)
 		return err;
 	err = c.count > 0 && !c.secondary ? delete_with_companions(netlink, msg, &c) : netlink_ask(netlink, msg, NULL, NULL);
 	return err == -EADDRNOTAVAIL || err == -ENODEV ? 0 : err;
+}
+
+int vip_narrow(struct netlink *netlink, const struct address *address)
+{
+	struct vip bare = { .ip = address->ip, .prefixlen = (uint8_t)ip_bits(&address->ip) };
+	int err = vip_add(netlink, &bare, address->ifindex);
+
+	return err < 0 ? err : vip_delete(netlink, address);
 }

@@ -661,14 +661,14 @@ int facts_read_link(struct netlink *netlink, unsigned ifindex, struct link *link
 
 /*
  * Adds the VIP: never a source address (IPv6 deprecated, RFC 4862 section 5.5.4),
- * no second connected route (IFA_F_NOPREFIXROUTE, or a secondary), no duplicate address
+ * no second connected route (IFA_F_NOPREFIXROUTE; an IPv4 one with a prefix must
+ * become a secondary, which the plan sees to), no duplicate address
  * detection (RFC 4429 does not fit an address that moves).  It is 0 when it
  * stands there already.  -ENODEV, -EPERM, ...
  */
 int vip_add(struct netlink *netlink, const struct vip *vip, unsigned ifindex);
 /* Its two halves: the request, to be freed by netlink_free_message(), and the change. */
-int vip_prepare(struct netlink *netlink, const struct vip *vip, unsigned ifindex,
-		struct nl_msg **request);
+int vip_prepare(const struct vip *vip, unsigned ifindex, struct nl_msg **request);
 int vip_add_prepared(struct netlink *netlink, struct nl_msg *request);
 
 /*
@@ -678,6 +678,11 @@ int vip_add_prepared(struct netlink *netlink, struct nl_msg *request);
  * gone already.
  */
 int vip_delete(struct netlink *netlink, const struct address *address);
+/*
+ * Leaves the IPv4 VIP there as /32 alone.  The two overlap, so that nobody's connection
+ * and no packet to it is lost.
+ */
+int vip_narrow(struct netlink *netlink, const struct address *address);
 
 /*
  * A socket that becomes readable when an address has gone or a link changes; drain it
@@ -947,14 +952,15 @@ void vote_tell(const struct vote *vote, struct line *line);
 
 /* Floor 3: plan.c ------------------------------------------------------ */
 
-enum step_kind { STEP_DELETE, STEP_ADD, STEP_ANNOUNCE };
+enum step_kind { STEP_DELETE, STEP_ADD, STEP_ANNOUNCE, STEP_NARROW };
 
 /* One thing to do, in the order it stands; pointers into config and facts. */
 struct step {
 	enum step_kind kind;
 	const struct vip *vip;
 	const struct link *link;
-	const struct address *address;	/* STEP_DELETE */
+	const struct address *address;	/* STEP_DELETE, STEP_NARROW */
+	uint8_t prefixlen;	/* STEP_ADD: the VIP's own, or all bits */
 	struct nl_msg *request;	/* STEP_ADD: from apply_prepare(), or NULL */
 	bool done;		/* set by apply_plan() */
 	bool unsent;		/* STEP_ANNOUNCE, likewise: done but for the frame, which is repeated */
@@ -1014,7 +1020,7 @@ double outcome_lap(struct outcome *outcome);
 void outcome_step(struct outcome *outcome, const char *name);
 
 /* Makes what apply_plan() will need, as far as that changes nothing; it works without as well. */
-void apply_prepare(struct netlink *netlink, struct plan *plan);
+void apply_prepare(struct plan *plan);
 /*
  * Carries the plan out, then reads back that the kernel agrees.  `packet` is
  * arp_open()'s, or -1 when nothing is to be announced.  An announcement that

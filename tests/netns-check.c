@@ -161,7 +161,7 @@ static void a_vip_that_stands_short(void **state)
 	expect_said("  warning  secondaries   promote_secondaries is off: ");
 }
 
-/* arp_ignore 2: a VIP with the prefix of its net has its askers in it. */
+/* arp_ignore 2: somebody of this host must be in one net with the askers, and a VIP without company is a /32. */
 static void a_vip_in_a_net_of_its_own(void **state)
 {
 	(void)state;
@@ -170,6 +170,9 @@ static void a_vip_in_a_net_of_its_own(void **state)
 	vip("check");
 	expect_said("  error    ARP           arp_ignore is 2 and no address of eth0 has 10.1.0.250 in");
 	lab_config(us, "interface = eth0\n[mymaster]\nvip = 10.1.0.250/24\n");
+	vip("check");
+	expect_said("  error    ARP           arp_ignore is 2 and no address of eth0 has 10.1.0.250 in");
+	lab_must(us, "ip addr add 10.1.0.1/24 dev eth0");
 	vip("check");
 	expect_said("  ok       ARP           arp_ignore 2 and arp_announce 0 let it answer for its VIPs\n");
 }

@@ -158,7 +158,7 @@ static void interface_for_vips_only(void **state)
 	lab_config(us, "interface = eth1\n[mymaster]\nvip = 10.7.0.250/24\n");
 	sentinel(OUR4);
 	expect(0, "claimed 10.7.0.250 on eth1");
-	assert_true(lab_has_addr(us, "eth1", "10.7.0.250/24"));
+	assert_true(lab_has_addr(us, "eth1", "10.7.0.250/32"));
 	sentinel(PEER4);
 	expect(0, "released 10.7.0.250 from eth1");
 	assert_int_equal(lab_addr_copies(us, "10.7.0.250"), 0);

@@ -29,6 +29,7 @@ static void print_steps(const struct plan *plan, char *out, size_t size)
 {
 	static const char *const verbs[] = {
 		[STEP_DELETE] = "delete", [STEP_ADD] = "add", [STEP_ANNOUNCE] = "announce",
+		[STEP_NARROW] = "narrow",
 	};
 
 	out[0] = '\0';
@@ -37,12 +38,12 @@ static void print_steps(const struct plan *plan, char *out, size_t size)
 		char text[IP_TEXT_SIZE];
 		size_t n = strlen(out);
 
-		assert_int_equal(s->kind == STEP_DELETE, s->address != NULL);
+		assert_int_equal(s->kind == STEP_DELETE || s->kind == STEP_NARROW, s->address != NULL);
 		assert_true(s->address == NULL || ip_equal(&s->address->ip, &s->vip->ip));
 		assert_true(s->address == NULL || s->address->ifindex == s->link->ifindex);
 		snprintf(out + n, size - n, "%s %s/%u %s\n", verbs[s->kind],
 			 ip_text(&s->vip->ip, text),
-			 (unsigned)(s->address != NULL ? s->address->prefixlen : s->vip->prefixlen),
+			 (unsigned)(s->address != NULL ? s->address->prefixlen : s->prefixlen),
 			 s->link->name);
 	}
 }
@@ -308,6 +309,109 @@ static void a_sealed_address_is_put_there_anew(void **state)
 	plan_free(&plan);
 }
 
+/*
+ * The prefix is given only where the VIP comes behind the host's own address; of its own are neither
+ * VIPs, of whichever master, nor what stands on other links.
+ */
+static void a_prefix_needs_an_own_address_before_it(void **state)
+{
+	struct vip vips[] = { VIP("10.0.0.250", 24) }, others[] = { VIP("10.0.0.77", 24) };
+	struct master masters[] = {
+		{ .name = "m", .interface = "eth0", .vips = vips, .vip_count = 1 },
+		{ .name = "n", .vips = others, .vip_count = 1 },
+	};
+	struct config config = { .masters = masters, .master_count = 2 };
+	struct address addresses[] = { ADDRESS("10.0.0.77", 24, ETH0, 0),
+				       ADDRESS("10.0.0.1", 24, ETH0, 0) };
+	struct link links[] = { LINK(ETH0, "eth0", UP), LINK(ETH1, "eth1", UP) };
+	struct facts facts = FACTS(ETH0);
+	struct truth truth = plan_word(true);
+	static const struct {
+		const char *ip, *peer;
+		uint8_t prefixlen;
+		unsigned on, flags;
+		bool leads;
+	} owns[] = {
+		{ "10.0.0.1", NULL, 24, ETH0, 0, true },
+		{ "10.0.0.1", NULL, 24, ETH0, IFA_F_NOPREFIXROUTE, true },
+		{ "10.9.9.9", "10.0.0.9", 24, ETH0, 0, true },
+		{ "10.0.0.1", NULL, 24, ETH0, IFA_F_SECONDARY, false },	/* of the other VIP */
+		{ "10.0.0.1", NULL, 24, ETH1, 0, false },
+		{ "10.0.0.1", NULL, 25, ETH0, 0, false },
+		{ "10.0.0.1", NULL, 16, ETH0, 0, false },
+		{ "10.0.1.1", NULL, 24, ETH0, 0, false },
+		{ "10.0.0.1", "10.9.9.9", 24, ETH0, 0, false },
+	};
+	struct plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(owns); i++) {
+		addresses[1] = (struct address)ADDRESS(owns[i].ip, owns[i].prefixlen, owns[i].on, owns[i].flags);
+		if (owns[i].peer != NULL)
+			addresses[1].peer = unit_ip(owns[i].peer);
+		expect_plan(&config, &truth, &facts, &plan,
+			    owns[i].leads ? "add 10.0.0.250/24 eth0" : "add 10.0.0.250/32 eth0",
+			    "announce 10.0.0.250/24 eth0");
+		plan_free(&plan);
+	}
+}
+
+/* It came first, or was promoted: the host's own address has no route then. */
+static void a_vip_before_the_own_address_is_narrowed(void **state)
+{
+	struct vip vips[] = { VIP("10.0.0.250", 24), VIP("fd00::250", 64) };
+	struct master master = { .name = "m", .interface = "eth0", .vips = vips, .vip_count = 2 };
+	struct config config = CONFIG(&master);
+	struct address addresses[] = { ADDRESS("10.0.0.250", 24, ETH0, 0),
+				       ADDRESS("10.0.0.1", 24, ETH0, IFA_F_SECONDARY),
+				       ADDRESS("fd00::250", 64, ETH0, 0),
+				       ADDRESS("10.0.0.3", 24, ETH1, 0) };
+	struct link links[] = { LINK(ETH0, "eth0", UP) };
+	struct facts facts = FACTS(ETH0);
+	struct truth truth = plan_word(true);
+	struct plan plan;
+
+	(void)state;
+	/* a secondary before it would be the next to lead */
+	for (int secondary = 0; secondary < 2; secondary++) {
+		addresses[0].flags = secondary ? IFA_F_SECONDARY : 0;
+		expect_plan(&config, &truth, &facts, &plan, "narrow 10.0.0.250/24 eth0",
+			    "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+		assert_true(plan_changes(&plan));
+		plan_quiet(&plan);
+		assert_int_equal(plan.step_count, 1);
+		plan_free(&plan);
+	}
+	/* sealed it is made anew */
+	addresses[0].sealed = true;
+	expect_plan(&config, &truth, &facts, &plan, "delete 10.0.0.250/24 eth0", "add 10.0.0.250/32 eth0",
+		    "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+	plan_free(&plan);
+	addresses[0].sealed = false;
+	/* and elsewhere it is deleted as ever */
+	truth = plan_word(false);
+	expect_plan(&config, &truth, &facts, &plan, "delete 10.0.0.250/24 eth0", "delete fd00::250/64 eth0");
+	plan_free(&plan);
+	truth = plan_word(true);
+	/* one of its own leads; it has no prefix; there is no other address */
+	addresses[3].ifindex = ETH0;
+	expect_plan(&config, &truth, &facts, &plan, "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+	plan_free(&plan);
+	addresses[1].flags = 0;
+	addresses[3].flags = IFA_F_SECONDARY;
+	expect_plan(&config, &truth, &facts, &plan, "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+	plan_free(&plan);
+	addresses[1].flags = IFA_F_SECONDARY;
+	addresses[3].ifindex = ETH1;
+	addresses[0].prefixlen = 32;
+	expect_plan(&config, &truth, &facts, &plan, "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+	plan_free(&plan);
+	addresses[0].prefixlen = 24;
+	addresses[1].ifindex = ETH1;
+	expect_plan(&config, &truth, &facts, &plan, "announce 10.0.0.250/24 eth0", "announce fd00::250/64 eth0");
+	plan_free(&plan);
+}
+
 static void memory_can_run_out(void **state)
 {
 	struct vip vips[] = { VIP("10.0.0.250", 32), VIP("10.0.0.251", 32) };
@@ -338,6 +442,8 @@ int unit_claim_tests(void)
 		cmocka_unit_test(several_vips_come_one_after_the_other),
 		cmocka_unit_test(a_useless_ipv6_address_is_put_there_anew),
 		cmocka_unit_test(a_sealed_address_is_put_there_anew),
+		cmocka_unit_test(a_prefix_needs_an_own_address_before_it),
+		cmocka_unit_test(a_vip_before_the_own_address_is_narrowed),
 		cmocka_unit_test_teardown(memory_can_run_out, fault_clear),
 	};
 

@@ -133,6 +133,10 @@ static void check_plan(const struct facts *facts, bool here)
 			must(is_vip(&s->address->ip) && ip_equal(&s->address->ip, &s->vip->ip));
 		else
 			must(here && s->link != NULL);
+		if (s->kind == STEP_ADD)
+			must(s->prefixlen == s->vip->prefixlen || (s->prefixlen == 32 && s->vip->ip.family == AF_INET));
+		if (s->kind == STEP_NARROW)
+			must(s->address->prefixlen < 32 && s->vip->ip.family == AF_INET && ip_equal(&s->address->ip, &s->vip->ip));
 	}
 	plan_free(&plan);
 }
