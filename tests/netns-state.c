@@ -173,7 +173,7 @@ static void claim_on_an_altname(void **state)
 static void claim_where_the_master_is(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", "10.1.0.1/24", "fd01::1/64", NULL);
+	lab_host_link(us, "eth1", "10.1.0.1/24", "fd01::1/64", (const char *)NULL);
 	lab_config(us, "[mymaster]\nvip = 10.1.0.250\nvip = fd01::250\n");
 	sentinel("10.1.0.1");
 	expect(0, "claimed 10.1.0.250 on eth1", "fd01::250 on eth1");
@@ -215,7 +215,7 @@ static void release_of_every_copy(void **state)
 	char *before;
 
 	(void)state;
-	lab_host_link(us, "eth1", "10.1.0.1/24", NULL);
+	lab_host_link(us, "eth1", "10.1.0.1/24", (const char *)NULL);
 	before = netns_state();
 	lab_must(us,
 		 "ip addr add " VIP4 "/24 dev eth0 && ip addr add " VIP4 "/32 dev eth0 && "
@@ -238,7 +238,7 @@ static bool has_local_route(const char *vip)
 static void claim_of_a_copy_without_its_route(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", "10.1.0.1/24", NULL);
+	lab_host_link(us, "eth1", "10.1.0.1/24", (const char *)NULL);
 	lab_must(us, "ip addr add " VIP4 "/32 dev eth0 && ip addr add " VIP4 "/32 dev eth1 && "
 		     "ip route del local " VIP4 " dev eth0 table local");
 	assert_false(has_local_route(VIP4));
@@ -272,7 +272,7 @@ static void release_of_a_pointopoint_address(void **state)
 static void release_on_an_interface_that_is_down(void **state)
 {
 	(void)state;
-	lab_host_link(us, "eth1", NULL);
+	lab_host_link(us, "eth1", (const char *)NULL);
 	lab_must(us, "ip addr add " VIP4 "/32 dev eth1 && ip link set eth1 down");
 	sentinel(PEER4);
 	expect(0, "released " VIP4 " from eth1");
