@@ -201,17 +201,17 @@ static enum word ask_the_sentinels(struct announcer *a)
 {
 	CLEANUP(facts_free) struct facts facts = { 0 };
 	struct council council;
-	struct endpoint at;
+	const struct vote *vote;
 	struct truth truth = { 0 };
 	struct why why;
 	bool decided;
 
 	if (!a->master->verify || council_ask(&a->master, 1, clock_ms() + ASK_MS, &council) < 0)
 		return WORD_NONE;
-	decided = council_decide(&council, false, &at);
+	vote = council_decide(&council, false);
+	decided = vote != NULL && truth_of_vote(a->master, vote, RESOLVE_MS, &truth, &why) == 0;
 	council_free(&council);
-	if (!decided || truth_of(a->master, &at, RESOLVE_MS, &truth, &why) < 0 ||
-	    vip_addresses(a->netlink, AF_UNSPEC, &facts) < 0)
+	if (!decided || vip_addresses(a->netlink, AF_UNSPEC, &facts) < 0)
 		return WORD_NONE;
 	return plan_is_here(&truth, &facts) ? WORD_HERE : WORD_ELSEWHERE;
 }

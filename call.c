@@ -94,25 +94,27 @@ static int weigh(struct run *run, const struct event *event, const struct answer
 static int ask_the_others(struct run *run, const struct event *event)
 {
 	struct council council;
-	struct endpoint master;
+	const struct vote *vote;
 	char text[ENDPOINT_TEXT_SIZE];
-	bool known;
 	int err = council_ask(&run->master, 1, clock_ms() + COUNCIL_MS, &council);
 
 	if (err < 0)
 		return why_set(&run->why, err, "out of memory");
-	known = council_decide(&council, true, &master) && !endpoint_equal(&master, &event->to);
+	vote = council_decide(&council, true);
 	/* reached, so that a replay will be checked: the others may have heard by then */
 	run->verified = council.count > 0 && council.votes[0].answer.kind == ANSWER_MASTER;
-	council_free(&council);
 	outcome_step(&run->outcome, "ask");
-	if (!known)
+	if (vote == NULL || vote_names(vote, &event->to)) {
+		council_free(&council);
 		return why_set(&run->why, -EAGAIN, "from and to are both %s: this Sentinel cannot resolve "
 			       "the new master's name, and no majority of the others says who it is; "
 			       "put the name into /etc/hosts", endpoint_text(&event->to, text));
+	}
 	run->verified = true;
 	line_add(&run->note, "from and to are the same, so the other Sentinels were asked");
-	return truth_of(run->master, &master, RESOLVE_MS, &run->truth, &run->why);
+	err = truth_of_vote(run->master, vote, RESOLVE_MS, &run->truth, &run->why);
+	council_free(&council);
+	return err;
 }
 
 /*

@@ -144,7 +144,7 @@ static int decide_and_apply(struct change *change, const struct council *council
 	if (lock_number(&run->lock) != run->asked_at)
 		return why_set(&run->why, -ESTALE, "other runs keep changing this master");
 	err = run_decide(run, council, clock_left(common->resolve_ms));
-	if (err == -EAGAIN && change->fence && !run->verified) {
+	if (err == -EAGAIN && change->fence && !run->verified && !council_differs_by_names(council)) {
 		run->truth = (struct truth){ .where = TRUTH_ELSEWHERE };
 		line_add(&run->note, "fenced: %s", run->why.text);
 		err = 0;

@@ -52,6 +52,7 @@ static void check_council(const struct talk *talk)
 {
 	const struct council *council = &talk->state->council;
 	const struct endpoint *master = &talk->state->run.truth.master;
+	const struct vote *best = council_decide(council, false);
 	char at[ENDPOINT_TEXT_SIZE], text[ENDPOINT_TEXT_SIZE];
 	struct report *report = talk->report;
 	size_t agree = 0;
@@ -61,8 +62,7 @@ static void check_council(const struct talk *talk)
 		struct line said = { 0 };
 
 		endpoint_text(&vote->sentinel, at);
-		if (vote->answer.kind == ANSWER_MASTER &&
-		    endpoint_equal(&vote->answer.master, master)) {
+		if (vote->answer.kind == ANSWER_MASTER && best != NULL && vote_same(vote, best)) {
 			agree++;
 			continue;
 		}
@@ -145,8 +145,11 @@ static void check_monitor(const struct talk *talk)
 	for (size_t i = 0; i < state->council.count; i++) {
 		const struct vote *vote = &state->council.votes[i];
 
-		if (vote->answer.kind == ANSWER_MASTER &&
-		    config_owner(state->run.config, &vote->answer.master.ip) != NULL) {
+		bool vip = config_owner(state->run.config, &vote->answer.master.ip) != NULL;
+
+		for (size_t j = 0; j < vote->ip_count; j++)
+			vip = vip || config_owner(state->run.config, &vote->ips[j]) != NULL;
+		if (vote->answer.kind == ANSWER_MASTER && vip) {
 			report_add(report, LEVEL_ERROR, "monitor",
 				   "%s names a VIP, %s, as the master",
 				   endpoint_text(&vote->sentinel, text), vote->answer.master.host);
@@ -158,7 +161,7 @@ static void check_monitor(const struct talk *talk)
 			return;
 		}
 	}
-	if (ip_is_loopback(&master->ip)) {
+	if (state->run.truth.ip_count > 0 && ip_is_loopback(&state->run.truth.ips[0])) {
 		report_add(report, LEVEL_WARNING, "monitor",
 			   "the master is known as %s, so every host takes itself for it; that is "
 			   "well with one host alone",
@@ -272,6 +275,9 @@ static void check_master(const struct talk *talk)
 				      council_is_small(&state->council)
 					      ? "wait some seconds; if it stays so, compare sentinel "
 						"monitor with the other Sentinels'"
+				      : council_differs_by_names(&state->council)
+					      ? "the same sentinel announce-hostnames and "
+						"resolve-hostnames for all of them"
 					      : "start them, or mend what keeps them from answering");
 		}
 		if (state->claim_error < 0)

@@ -135,15 +135,20 @@ void run_again(struct run *run)
 
 int run_decide(struct run *run, const struct council *council, int resolve_ms)
 {
-	struct endpoint master;
+	const struct vote *vote = council_decide(council, false);
 	struct line said = { 0 };
 	char text[ENDPOINT_TEXT_SIZE];
 
 	run->verified = false;
-	if (!council_decide(council, false, &master)) {
+	if (vote == NULL) {
 		council_tell(council, &said);
 		if (council->count > 0 && council->votes[0].answer.kind == ANSWER_DENIED)
 			line_add(&said, "; name a file with the password in sentinel-auth =");
+		if (council_differs_by_names(council))
+			return why_set(&run->why, -EAGAIN, "its Sentinels name the master in ways that cannot be "
+				       "told to be one: give them all the same announce-hostnames, or put each name "
+				       "into /etc/hosts on all hosts, or into self = on the host that it names; %s",
+				       said.text);
 		if (council_is_small(council) && !council->blind)
 			return why_set(&run->why, -EAGAIN, "too few of its Sentinels are known: %s knows %zu, "
 				       "itself included, and its quorum is %llu: it may have been started or reset "
@@ -155,7 +160,7 @@ int run_decide(struct run *run, const struct council *council, int resolve_ms)
 			       said.text);
 	}
 	run->verified = true;
-	return truth_of(run->master, &master, resolve_ms, &run->truth, &run->why);
+	return truth_of_vote(run->master, vote, resolve_ms, &run->truth, &run->why);
 }
 
 int run_plan(struct run *run)

@@ -36,7 +36,7 @@ static bool has_changes(const struct run *run, const struct sync_options *option
 }
 
 /* No truth: nothing moves, but a holder may be cut off. */
-static void without_truth(struct sync *sync, size_t index)
+static void without_truth(struct sync *sync, size_t index, const struct council *council)
 {
 	struct run *run = sync->changes[index].run;
 	struct why no_truth = run->why;
@@ -49,7 +49,9 @@ static void without_truth(struct sync *sync, size_t index)
 	plan_free(&run->plan);
 	run->planned = false;
 	run->why = no_truth;
-	sync->isolated[index] = holds && run->master->fence && !sync->options->dry_run;
+	/* who hears a majority is not cut off, whatever that calls the master */
+	sync->isolated[index] = holds && run->master->fence && !sync->options->dry_run &&
+		!council_differs_by_names(council);
 	if (sync->isolated[index])
 		return;
 	line_add(&run->note, holds ? "the VIP stays here" : seen ? "the VIP is not here and stays so" :
@@ -94,7 +96,7 @@ static void look(struct sync *sync, size_t index, const struct master *master,
 	sync->isolated[index] = false;
 	err = run_decide(run, council, clock_left(sync->common.resolve_ms));
 	if (!run->verified)
-		without_truth(sync, index);
+		without_truth(sync, index, council);
 	else if (err == 0)
 		err = run_plan(run);
 	common_take_back(&sync->common, run);
@@ -130,11 +132,10 @@ static bool ask_isolated(struct sync *sync, const struct master *const masters[]
 	if (councils != NULL && count > 0 &&
 	    council_ask(asked, count, end < deadline ? end : deadline, councils) == 0)
 		for (size_t i = 0; i < sync->count; i++) {
-			struct endpoint master;
-
 			if (!sync->isolated[i])
 				continue;
-			if (council_decide(&councils[next], false, &master))
+			if (council_decide(&councils[next], false) != NULL ||
+			    council_differs_by_names(&councils[next]))
 				look(sync, i, masters[i], &councils[next], begun);
 			any = any || sync->isolated[i];
 			council_free(&councils[next++]);

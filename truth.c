@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is master: what one Sentinel says, resolved; and what all Sentinels of a
- * master together say.  It decides by Sentinel's own rule and by no other.
+ * Who is master: what one Sentinel says, resolved; and all Sentinels of a master, asked at
+ * once.  What they together say is council.c's affair.
  */
 #include "vip.h"
 
@@ -13,12 +13,13 @@
 
 enum {
 	RESOLVE_MIN_MS = 50,
-	TALKS_MAX = 500,	/* Sentinels of all masters together: a process may open 1024 files */
 	NAMES_MS = 200,		/* beyond the deadline, for the names of all masters together */
+	ADDRESSES_MS = 200,	/* for the kernel, which says at once what they are */
 };
 
-int truth_of(const struct master *master, const struct endpoint *at, int timeout_ms,
-	     struct truth *truth, struct why *why)
+static int find_truth(const struct master *master, const struct endpoint *at,
+		      const struct ip *ips, size_t ip_count, int timeout_ms, struct truth *truth,
+		      struct why *why)
 {
 	struct truth found = { .where = TRUTH_LOOK, .master = *at, .from = truth->from };
 	int n;
@@ -30,10 +31,13 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 	if (at->ip.family == AF_UNSPEC && at->host[strspn(at->host, "0123456789.")] == '\0')
 		return why_set(why, -EINVAL, "the master is said to be \"%s\", which is neither an address "
 			       "nor a host name", at->host);
-	if (at->ip.family != AF_UNSPEC) {
-		found.ips[found.ip_count++] = at->ip;
-	} else if (config_is_self(master, at->host)) {
+	if (config_is_self(master, at->host)) {
 		found.where = TRUTH_HERE;
+	} else if (at->ip.family != AF_UNSPEC) {
+		found.ips[found.ip_count++] = at->ip;
+	} else if (ip_count > 0) {
+		memcpy(found.ips, ips, ip_count * sizeof(*ips));
+		found.ip_count = ip_count;
 	} else {
 		n = resolve_host(at->host, timeout_ms, found.ips, RESOLVED_MAX);
 		if (n < 0)
@@ -47,6 +51,19 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 	return 0;
 }
 
+int truth_of(const struct master *master, const struct endpoint *at, int timeout_ms,
+	     struct truth *truth, struct why *why)
+{
+	return find_truth(master, at, NULL, 0, timeout_ms, truth, why);
+}
+
+int truth_of_vote(const struct master *master, const struct vote *vote, int timeout_ms,
+		  struct truth *truth, struct why *why)
+{
+	return find_truth(master, &vote->answer.master, vote->ips, vote->ip_count, timeout_ms,
+			  truth, why);
+}
+
 /* Asking --------------------------------------------------------------- */
 
 /* A conversation of several masters, and where its answers lie for one. */
@@ -58,9 +75,9 @@ struct place {
 #define NO_TALK SIZE_MAX
 
 struct talks {
-	struct sentinel *items[TALKS_MAX];
-	const struct endpoint *at[TALKS_MAX];
-	const struct master *as[TALKS_MAX];	/* whose user and password it was opened with */
+	struct sentinel *items[COUNCIL_ASKED_MAX];
+	const struct endpoint *at[COUNCIL_ASKED_MAX];
+	const struct master *as[COUNCIL_ASKED_MAX];	/* whose user and password it was opened with */
 	size_t count;
 };
 
@@ -82,7 +99,7 @@ static int find_talk(struct talks *talks, const struct master *master, const str
 			return 0;
 		}
 	*index = NO_TALK;
-	if (talks->count == TALKS_MAX)
+	if (talks->count == COUNCIL_ASKED_MAX)
 		return 0;
 	err = sentinel_open(master, at, &talks->items[talks->count]);
 	if (err < 0)
@@ -208,29 +225,126 @@ static int ask_fellows(const struct master *const masters[], size_t count, doubl
 	return err;
 }
 
+/* Names --------------------------------------------------------------- */
+
+/* Of the votes before it the one that has the same name, so that it is resolved once. */
+static const struct vote *same_name(const struct council *council, size_t index)
+{
+	const struct endpoint *e = &council->votes[index].answer.master;
+
+	for (size_t i = 0; i < index; i++) {
+		const struct vote *vote = &council->votes[i];
+
+		if (vote->answer.kind == ANSWER_MASTER && strcasecmp(vote->answer.master.host, e->host) == 0)
+			return vote;
+	}
+	return NULL;
+}
+
+static void keep_addresses(struct vote *vote, const struct ip *ips, size_t count)
+{
+	vote->ips = count > 0 ? calloc(count, sizeof(*ips)) : NULL;
+	vote->ip_count = vote->ips != NULL ? count : 0;	/* without memory: not resolved */
+	if (vote->ip_count > 0)
+		memcpy(vote->ips, ips, count * sizeof(*ips));
+}
+
 /*
  * Sentinels may differ in announce-hostnames: one names the host, another its
- * address.  So that both are the same master, names are resolved here.
+ * address.  So that both are the same master, names are resolved here; but for those of this
+ * host, which are not the resolver's affair.
  */
-static void resolve_votes(struct council *council, double deadline_ms)
+static void resolve_votes(const struct master *master, struct council *council, double deadline_ms)
 {
 	for (size_t i = 0; i < council->count; i++) {
-		struct endpoint *e = &council->votes[i].answer.master;
+		struct vote *vote = &council->votes[i];
+		const struct endpoint *e = &vote->answer.master;
 		int left = clock_left(deadline_ms);
-		struct ip ip;
+		const struct vote *same;
+		struct ip ips[RESOLVED_MAX];
+		int n;
 
-		if (clock_ms() >= deadline_ms)
-			return;
-		if (council->votes[i].answer.kind != ANSWER_MASTER || e->ip.family != AF_UNSPEC ||
-		    resolve_host(e->host, left < RESOLVE_MIN_MS ? RESOLVE_MIN_MS : left, &ip, 1) != 1)
+		if (vote->answer.kind != ANSWER_MASTER)
 			continue;
-		for (size_t j = i; j < council->count; j++) {
-			struct endpoint *same = &council->votes[j].answer.master;
-
-			if (same->ip.family == AF_UNSPEC && strcasecmp(same->host, e->host) == 0 && same != e)
-				same->ip = ip;
+		vote->here = config_is_self(master, e->host);
+		if (vote->here || e->ip.family != AF_UNSPEC)
+			continue;
+		same = same_name(council, i);
+		if (same != NULL) {
+			keep_addresses(vote, same->ips, same->ip_count);
+		} else if (clock_ms() < deadline_ms) {
+			n = resolve_host(e->host, left < RESOLVE_MIN_MS ? RESOLVE_MIN_MS : left, ips,
+					 RESOLVED_MAX);
+			keep_addresses(vote, ips, n > 0 ? (size_t)n : 0);
 		}
-		e->ip = ip;
+	}
+}
+
+/* Whether a name that is known stands against another name or an address. */
+static bool is_mixed(const struct council *council)
+{
+	const struct vote *named = NULL;
+
+	for (size_t i = 0; named == NULL && i < council->count; i++)
+		if (council->votes[i].here || council->votes[i].ip_count > 0)
+			named = &council->votes[i];
+	for (size_t i = 0; named != NULL && i < council->count; i++)
+		if (council->votes[i].answer.kind == ANSWER_MASTER &&
+		    !vote_same(&council->votes[i], named))
+			return true;
+	return false;
+}
+
+static bool stands_here(const struct master *master, const struct facts *facts, const struct ip *ip)
+{
+	for (size_t i = 0; i < master->vip_count; i++)
+		if (ip_equal(&master->vips[i].ip, ip))
+			return false;
+	for (size_t i = 0; i < facts->address_count; i++)
+		if (ip_equal(&facts->addresses[i].ip, ip))
+			return true;
+	return ip_is_loopback(ip);
+}
+
+/*
+ * A name of `self` and an address of this host, or one in /etc/hosts for 127.0.1.1, are one master.
+ * An address that is not here is not: another Sentinel that cannot resolve a new master's name
+ * goes on to name the old one, at the new epoch.
+ */
+static void find_here(const struct master *master, const struct facts *facts, struct council *council)
+{
+	for (size_t i = 0; i < council->count; i++) {
+		struct vote *vote = &council->votes[i];
+		const struct ip *ip = &vote->answer.master.ip;
+
+		if (vote->answer.kind != ANSWER_MASTER)
+			continue;
+		/* loopback in an address is the host of the Sentinel that said it */
+		if (ip->family != AF_UNSPEC && !ip_is_loopback(ip))
+			vote->here = vote->here || stands_here(master, facts, ip);
+		for (size_t j = 0; j < vote->ip_count; j++)
+			vote->here = vote->here || stands_here(master, facts, &vote->ips[j]);
+	}
+}
+
+/* The names of all, then once this host's addresses, where they are needed at all. */
+static void settle_names(const struct master *const masters[], size_t count, double deadline_ms,
+			 struct council councils[])
+{
+	CLEANUP(netlink_close) struct netlink *netlink = NULL;
+	CLEANUP(facts_free) struct facts facts = { 0 };
+	bool looked = false;
+
+	for (size_t i = 0; i < count; i++) {
+		resolve_votes(masters[i], &councils[i], deadline_ms);
+		if (!is_mixed(&councils[i]))
+			continue;
+		/* where the kernel does not say it, they stay two */
+		if (!looked && netlink_open(clock_ms() + ADDRESSES_MS, &netlink) == 0)
+			(void)vip_addresses(netlink, AF_UNSPEC, &facts);
+		looked = true;
+		if (facts.address_count > 0)
+			find_here(masters[i], &facts, &councils[i]);
 	}
 }
 
@@ -248,89 +362,17 @@ int council_ask(const struct master *const masters[], size_t count, double deadl
 		err = ask_fellows(masters, count, deadline_ms, councils);
 	if (deadline_ms < clock_ms() + NAMES_MS)
 		deadline_ms = clock_ms() + NAMES_MS;
-	for (size_t i = 0; i < count; i++) {
-		if (err == 0)
-			resolve_votes(&councils[i], deadline_ms);
-		else
-			council_free(&councils[i]);
-	}
+	if (err == 0)
+		settle_names(masters, count, deadline_ms, councils);
+	for (size_t i = 0; err < 0 && i < count; i++)
+		council_free(&councils[i]);
 	return err;
 }
 
 void council_free(struct council *council)
 {
+	for (size_t i = 0; council->votes != NULL && i < council->count; i++)
+		free(council->votes[i].ips);
 	free(council->votes);
 	*council = (struct council){ 0 };
-}
-
-/* Deciding ------------------------------------------------------------- */
-
-bool council_is_small(const struct council *council)
-{
-	return council->count < council->quorum;
-}
-
-bool council_decide(const struct council *council, bool but_local, struct endpoint *master)
-{
-	const struct vote *best = NULL;
-	size_t answered = 0;
-	bool agreed = true;
-
-	for (size_t i = but_local ? 1 : 0; i < council->count; i++) {
-		const struct vote *vote = &council->votes[i];
-
-		if (vote->answer.kind != ANSWER_MASTER || !vote->has_epoch)
-			continue;
-		answered++;
-		if (best == NULL || vote->epoch > best->epoch) {
-			best = vote;
-			agreed = true;
-		} else if (but_local && vote->epoch == best->epoch &&
-			   (vote->answer.master.ip.family == AF_UNSPEC) !=
-			   (best->answer.master.ip.family == AF_UNSPEC)) {
-			/* a name that does not resolve here contradicts no address */
-			if (best->answer.master.ip.family == AF_UNSPEC)
-				best = vote;
-		} else if (vote->epoch == best->epoch &&
-			   !endpoint_equal(&vote->answer.master, &best->answer.master)) {
-			agreed = false;
-		}
-	}
-	if (council->blind || council_is_small(council) || best == NULL || !agreed ||
-	    answered * 2 <= council->count)
-		return false;
-	*master = best->answer.master;
-	return true;
-}
-
-void vote_tell(const struct vote *vote, struct line *line)
-{
-	const struct answer *answer = &vote->answer;
-	char text[ENDPOINT_TEXT_SIZE];
-
-	if (answer->kind == ANSWER_UNKNOWN)
-		line_add(line, "does not know it");
-	else if (answer->kind != ANSWER_MASTER)
-		line_add(line, "%s", answer->error[0] != '\0' ? answer->error : "cannot be asked");
-	else if (!vote->has_epoch)
-		line_add(line, "%s, no epoch", endpoint_text(&answer->master, text));
-	else
-		line_add(line, "%s, epoch %llu", endpoint_text(&answer->master, text),
-			 (unsigned long long)vote->epoch);
-}
-
-void council_tell(const struct council *council, struct line *line)
-{
-	char at[ENDPOINT_TEXT_SIZE];
-
-	if (council->unasked > 0)
-		line_add(line, "%zu of its %zu Sentinels were not asked, since those of all masters are "
-			 "more than %d; ", council->unasked, council->count, TALKS_MAX);
-	for (size_t i = 0; i < council->count; i++) {
-		line_add(line, "%s%s: ", i > 0 ? ", " : "",
-			 endpoint_text(&council->votes[i].sentinel, at));
-		vote_tell(&council->votes[i], line);
-	}
-	if (council->blind && council->count > 0 && council->votes[0].answer.kind == ANSWER_MASTER)
-		line_add(line, ", but not who the other Sentinels are");
 }

@@ -889,7 +889,7 @@ struct question {
 enum { NEIGHBOURS_MS = 220 };
 int neighbours_ask(struct question questions[], size_t count);
 
-/* Floor 2: truth.c ----------------------------------------------------- */
+/* Floor 3: truth.c, council.c ------------------------------------------ */
 
 /* Who is master. */
 struct truth {
@@ -901,8 +901,8 @@ struct truth {
 };
 
 /*
- * What is true when `at` is the master: from its address; from `self` without a
- * resolver; else from the resolver, `timeout_ms` at most.  -errno as resolve_host().
+ * What is true when `at` is the master: from `self`, whatever a resolver would say; from its
+ * address; else from the resolver, `timeout_ms` at most.  -errno as resolve_host().
  */
 int truth_of(const struct master *master, const struct endpoint *at, int timeout_ms,
 	     struct truth *truth, struct why *why);
@@ -911,9 +911,18 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 struct vote {
 	struct endpoint sentinel;
 	struct answer answer;
+	struct ip *ips;		/* of a name that was resolved; NULL: it was not */
+	size_t ip_count;
+	bool here;		/* a name of `self`; or, where votes differ, an address of this host */
 	bool has_epoch;
 	uint64_t epoch;		/* config-epoch: each failover has a higher one */
 };
+
+/* The same for what a vote has named, whose addresses are known already. */
+int truth_of_vote(const struct master *master, const struct vote *vote, int timeout_ms,
+		  struct truth *truth, struct why *why);
+
+enum { COUNCIL_ASKED_MAX = 500 };	/* Sentinels of all masters together: a process may open 1024 files */
 
 /* All known Sentinels of a master; the local one is the first. */
 struct council {
@@ -935,11 +944,24 @@ void council_free(struct council *council);
 
 /*
  * Sentinel's own rule: when a majority of all known Sentinels has answered, the
- * answer with the highest config-epoch.  False when there is no majority, when two
- * addresses stand at the highest epoch, or when fewer are known than the quorum.  With
- * `but_local` the local one counts among those known but is not listened to.  Pure.
+ * vote with the highest config-epoch; the first where several stand there.  NULL when there is
+ * no majority, when those at the highest epoch may mean two masters, or when fewer
+ * are known than the quorum.  With `but_local` the local one counts among those known but is
+ * not listened to, and a name that does not resolve contradicts nobody.  Pure, as all below.
  */
-bool council_decide(const struct council *council, bool but_local, struct endpoint *master);
+const struct vote *council_decide(const struct council *council, bool but_local);
+/*
+ * Whether nothing is decided for this reason alone: at the highest epoch one name stands
+ * against another, or against an address.  A host that hears this is not cut off.
+ */
+bool council_differs_by_names(const struct council *council);
+/*
+ * Whether both votes, of ANSWER_MASTER, mean the same master for sure: by the same address or name,
+ * by an address that a name resolves to, or since both are this host.
+ */
+bool vote_same(const struct vote *a, const struct vote *b);
+/* The same for one that was heard elsewhere. */
+bool vote_names(const struct vote *vote, const struct endpoint *at);
 /*
  * Whether fewer are known than must agree before a failover, which is so for some seconds
  * after the local one was started from a new file or reset: a majority of those says nothing.

@@ -20,36 +20,49 @@ enum { VOTES_MAX = 8 };
 static const struct {
 	char letter;
 	const char *host, *port;
-	const char *resolved;	/* of a name; NULL: not resolved */
+	const char *resolved[2];	/* of a name; NULL: not resolved */
+	bool here;
 } masters[] = {
-	{ 'A', "10.0.0.1", "6379", NULL },
-	{ 'B', "10.0.0.2", "6379", NULL },
-	{ 'C', "10.0.0.3", "6379", NULL },
-	{ 'P', "10.0.0.1", "6380", NULL },		/* A's host, another port */
-	{ 'M', "::ffff:10.0.0.1", "6379", NULL },	/* A, spelled in another way */
-	{ 'S', "fd00::1", "6379", NULL },
-	{ 'T', "FD00:0::0001", "6379", NULL },		/* S, likewise */
-	{ 'N', "redis-1", "6379", "10.0.0.1" },		/* A by its name */
-	{ 'O', "redis-2", "6379", "10.0.0.2" },		/* B by its name */
-	{ 'U', "redis-1", "6379", NULL },		/* a name that nobody could resolve */
-	{ 'V', "REDIS-1", "6379", NULL },		/* the same name */
-	{ 'W', "redis-2", "6379", NULL },		/* another name */
+	{ 'A', "10.0.0.1", "6379", { NULL }, false },
+	{ 'B', "10.0.0.2", "6379", { NULL }, false },
+	{ 'C', "10.0.0.3", "6379", { NULL }, false },
+	{ 'P', "10.0.0.1", "6380", { NULL }, false },		/* A's host, another port */
+	{ 'M', "::ffff:10.0.0.1", "6379", { NULL }, false },	/* A, spelled in another way */
+	{ 'S', "fd00::1", "6379", { NULL }, false },
+	{ 'T', "FD00:0::0001", "6379", { NULL }, false },	/* S, likewise */
+	{ 'N', "redis-1", "6379", { "10.0.0.1" }, false },	/* A by its name */
+	{ 'O', "redis-2", "6379", { "10.0.0.2" }, false },	/* B by its name */
+	{ 'U', "redis-1", "6379", { NULL }, false },		/* a name that nobody could resolve */
+	{ 'V', "REDIS-1", "6379", { NULL }, false },		/* the same name */
+	{ 'W', "redis-2", "6379", { NULL }, false },		/* another name */
+	{ 'D', "redis", "6379", { "fd00::9", "10.0.0.1" }, false },	/* A and more by a name */
+	{ 'E', "redis", "6380", { "fd00::9", "10.0.0.1" }, false },
+	{ 'F', "redis-lan", "6379", { "fd00::8", "fd00::9" }, false },	/* D by another name */
+	{ 'H', "me", "6379", { NULL }, true },			/* this host by a name of self */
+	{ 'I', "me.lan", "6379", { NULL }, true },
+	{ 'J', "me", "6380", { NULL }, true },
+	{ 'K', "own", "6379", { "127.0.1.1" }, true },		/* likewise, in /etc/hosts */
+	{ 'L', "10.0.0.7", "6379", { NULL }, true },		/* an address of this host */
+	{ 'Q', "10.0.0.8", "6379", { NULL }, true },		/* and another */
 };
 
-static struct endpoint master_of(char letter)
+static void name_master(char letter, struct vote *vote)
 {
-	struct endpoint e = { 0 };
+	static struct ip addresses[COUNT(masters)][COUNT(masters[0].resolved)];
 
+	vote->ip_count = 0;
 	for (size_t i = 0; i < COUNT(masters); i++) {
 		if (masters[i].letter != letter)
 			continue;
-		assert_true(endpoint_make(masters[i].host, masters[i].port, &e));
-		if (masters[i].resolved != NULL)
-			e.ip = unit_ip(masters[i].resolved);
-		return e;
+		assert_true(endpoint_make(masters[i].host, masters[i].port, &vote->answer.master));
+		vote->answer.kind = ANSWER_MASTER;
+		vote->here = masters[i].here;
+		for (size_t j = 0; j < COUNT(masters[i].resolved) && masters[i].resolved[j] != NULL; j++)
+			addresses[i][vote->ip_count++] = unit_ip(masters[i].resolved[j]);
+		vote->ips = vote->ip_count > 0 ? addresses[i] : NULL;
+		return;
 	}
 	fail_msg("no master is called %c", letter);
-	return e;
 }
 
 static void read_vote(const char *word, struct vote *vote)
@@ -68,8 +81,7 @@ static void read_vote(const char *word, struct vote *vote)
 		snprintf(vote->answer.error, sizeof(vote->answer.error), "NOAUTH really");
 		break;
 	default:
-		vote->answer.kind = ANSWER_MASTER;
-		vote->answer.master = master_of(*word);
+		name_master(*word, vote);
 	}
 	/* an epoch without a master is none, so it is given to those too */
 	vote->has_epoch = word[1] != '\0';
@@ -109,18 +121,19 @@ static void expect_decision(const struct decision *d, bool but_local)
 	struct vote votes[VOTES_MAX];
 	struct council council = council_of(d->votes, votes);
 	size_t first = but_local ? 1 : 0;
-	struct endpoint expected = { .port = 1 }, master;
+	struct vote expected = { 0 };
 
 	if (d->master != '\0')
-		expected = master_of(d->master);
+		name_master(d->master, &expected);
 	for (size_t turn = 0; turn < 2 * council.count + 1; turn++) {
 		struct vote moved = votes[first];
+		const struct vote *vote = council_decide(&council, but_local);
 
-		master = (struct endpoint){ .port = 1 };
-		if (council_decide(&council, but_local, &master) != (d->master != '\0') ||
-		    !endpoint_equal(&master, &expected))
+		if ((vote != NULL) != (d->master != '\0') || (vote != NULL && !vote_same(vote, &expected)))
 			fail_msg("\"%s\"%s, turned %zu times: %s:%u", d->votes,
-				 but_local ? " but the first" : "", turn, master.host, master.port);
+				 but_local ? " but the first" : "", turn,
+				 vote != NULL ? vote->answer.master.host : "none",
+				 vote != NULL ? vote->answer.master.port : 0);
 		if (council.count <= first)
 			continue;
 		/* all of their orders that begin with another one, then backwards */
@@ -186,11 +199,66 @@ static void names_and_addresses_are_one_master(void **state)
 		/* unresolved, a name is equal to itself only */
 		{ "U1 V1", 'U' }, { "U1 U1 A1", 0 }, { "U1 W1", 0 }, { "U1 N1", 'U' },
 		{ "A1 A1 U2", 'U' }, { "U1 A2 A2", 'A' },
+		/* any of several addresses; and each with each */
+		{ "A1 D1", 'D' }, { "D1 D1 N1", 'A' }, { "D1 F1", 'F' }, { "A1 E1", 0 }, { "B1 D1", 0 },
+		{ "A1 D1 F1", 0 },
+		/* this host, by names that nobody resolves and by its own addresses */
+		{ "H1 H1 H1", 'H' }, { "H1 I1", 'H' }, { "H1 L1 L1", 'L' }, { "H1 K1 L1", 'H' },
+		{ "K1 L1 L1", 'L' }, { "H1 J1", 0 }, { "L1 Q1", 0 },
+		/* it cannot be known whether another host's address is this host */
+		{ "H1 A1 A1", 0 }, { "K1 A1 A1", 0 }, { "H1 N1", 0 }, { "H1 U1", 0 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(cases); i++)
 		expect_decision(&cases[i], false);
+}
+
+/* The VIP is to be on the same link as after Sentinel's call, which has the local one's spelling. */
+static void the_local_ones_spelling_is_followed(void **state)
+{
+	static const struct {
+		const char *votes, *host;
+	} cases[] = {
+		{ "H1 L1 L1", "me" }, { "L1 H1 H1", "10.0.0.7" }, { "L0 K1 H1", "own" },
+		{ "- L1 H1", "10.0.0.7" }, { "A1 N1 D1", "10.0.0.1" }, { "N1 A1 A1", "redis-1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct vote votes[VOTES_MAX];
+		struct council council = council_of(cases[i].votes, votes);
+		const struct vote *vote = council_decide(&council, false);
+
+		assert_non_null(vote);
+		assert_string_equal(vote->answer.master.host, cases[i].host);
+	}
+}
+
+/* A host that hears a majority is not cut off, whatever it cannot make of names. */
+static void what_differs_by_names_is_told_apart(void **state)
+{
+	static const struct {
+		const char *votes;
+		bool by_names;
+	} cases[] = {
+		{ "A1 U1 A1", true }, { "U1 W1 -", true }, { "H1 A1 A1", true }, { "O1 A1 A1", true },
+		{ "A1 U1 B2 W2", true },
+		{ "A1 A1 A1", false }, { "A1 N1 A1", false },	/* agreed */
+		{ "A1 B1 A1", false }, { "A1 B1 U1", false }, { "A1 P1 U1", false },
+		{ "A1 U1 - -", false }, { "A1 - -", false }, { "- - -", false }, { "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct vote votes[VOTES_MAX];
+		struct council council = council_of(cases[i].votes, votes);
+
+		if (council_differs_by_names(&council) != cases[i].by_names)
+			fail_msg("\"%s\"", cases[i].votes);
+		council.blind = true;
+		assert_false(council_differs_by_names(&council));
+	}
 }
 
 /* When the local Sentinel is the one in doubt. */
@@ -205,6 +273,7 @@ static void the_local_one_can_be_left_out(void **state)
 		{ "A9 B3 B3 - -", 0 },		/* two of five */
 		{ "A9 B3 B3 B3 -", 'B' },
 		{ "A9 B3 C3", 0 }, { "A9 B3 C4", 'C' },
+		{ "A3 U3 B3", 'B' }, { "A3 U3 U3", 'U' }, { "A3 U3 W3", 0 }, { "A3 H3 L3", 'H' },
 		{ "A3 B3 B3", 'B' },		/* no tie with the one that is not heard */
 	};
 
@@ -315,6 +384,33 @@ static void what_is_no_host_is_no_master(void **state)
 	}
 }
 
+/* What a resolver would say of a name of this host is of no matter. */
+static void self_comes_first(void **state)
+{
+	char self[] = "me 10.0.0.1";
+	struct ip ips[] = { unit_ip("10.0.0.9"), unit_ip("fd00::9") };
+	struct master master;
+	struct truth truth = { 0 };
+	struct why why;
+
+	(void)state;
+	keys_default(&master);
+	master.self = self;
+	for (size_t i = 0; i < COUNT(masters); i++) {
+		struct vote vote = { 0 };
+		bool mine = strcmp(masters[i].host, "me") == 0 || strcmp(masters[i].host, "10.0.0.1") == 0;
+
+		name_master(masters[i].letter, &vote);
+		vote.ips = ips;
+		vote.ip_count = COUNT(ips);
+		assert_int_equal(truth_of_vote(&master, &vote, 1, &truth, &why), 0);
+		assert_int_equal(truth.where, mine ? TRUTH_HERE : TRUTH_LOOK);
+		assert_int_equal(truth.ip_count, mine ? 0 : vote.answer.master.ip.family != AF_UNSPEC ? 1 : 2);
+		if (!mine && truth.ip_count == 2)
+			assert_true(ip_equal(&truth.ips[1], &ips[1]));
+	}
+}
+
 int unit_truth_tests(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -322,6 +418,9 @@ int unit_truth_tests(void)
 		cmocka_unit_test(the_order_is_of_no_matter),
 		cmocka_unit_test(epochs_are_numbers_of_64_bits),
 		cmocka_unit_test(names_and_addresses_are_one_master),
+		cmocka_unit_test(the_local_ones_spelling_is_followed),
+		cmocka_unit_test(what_differs_by_names_is_told_apart),
+		cmocka_unit_test(self_comes_first),
 		cmocka_unit_test(the_local_one_can_be_left_out),
 		cmocka_unit_test(it_tells_who_said_what),
 		cmocka_unit_test(it_tells_of_those_that_cannot_be_asked),

@@ -86,13 +86,13 @@ static void converse(const struct master *master)
 }
 
 /* Sentinel's rule, once more and plainly. */
-static void check_decision(const struct council *c, bool but_local, const struct endpoint *master)
+static void check_decision(const struct council *c, bool but_local, const struct vote *best)
 {
 	uint64_t highest = 0;
 	size_t answered = 0;
 	bool said = false;
 
-	must(!c->blind);
+	must(!c->blind && c->count >= c->quorum);
 	for (size_t i = but_local; i < c->count; i++)
 		if (c->votes[i].answer.kind == ANSWER_MASTER && c->votes[i].has_epoch) {
 			answered++;
@@ -104,9 +104,9 @@ static void check_decision(const struct council *c, bool but_local, const struct
 
 		if (v->answer.kind != ANSWER_MASTER || !v->has_epoch || v->epoch != highest)
 			continue;
-		said = said || memcmp(&v->answer.master, master, sizeof(*master)) == 0;
-		must(endpoint_equal(&v->answer.master, master) ||
-		     (but_local && v->answer.master.ip.family == AF_UNSPEC));
+		said = said || v == best;
+		must(vote_same(v, best) || (but_local && v->answer.master.ip.family == AF_UNSPEC));
+		must(vote_same(v, best) == vote_same(best, v));
 	}
 	must(said);
 }
@@ -115,7 +115,6 @@ static void settle(const struct master *master, const struct council *c)
 {
 	struct why why = { .text = "" };
 	struct line line = { 0 };
-	struct endpoint at;
 
 	must(c->count > 0);
 	council_tell(c, &line);
@@ -124,12 +123,14 @@ static void settle(const struct master *master, const struct council *c)
 		if (i == 0 || c->votes[i].sentinel.port != 0)	/* else it was not asked */
 			check_answer(&c->votes[i].answer);
 	for (int but_local = 0; but_local < 2; but_local++) {
+		const struct vote *vote = council_decide(c, but_local);
 		struct truth truth = { .ip_count = 77 };
 
-		if (!council_decide(c, but_local, &at))
+		must(vote == NULL || but_local || !council_differs_by_names(c));
+		if (vote == NULL)
 			continue;
-		check_decision(c, but_local, &at);
-		if (truth_of(master, &at, 100, &truth, &why) < 0) {
+		check_decision(c, but_local, vote);
+		if (truth_of_vote(master, vote, 100, &truth, &why) < 0) {
 			fuzz_check_why(&why);
 			must(truth.ip_count == 77);
 		} else {
