@@ -36,7 +36,7 @@ O = build
 PROGRAM = sentinel-vip
 
 SOURCES = log.c ip.c event.c args.c config.c keys.c child.c resolve.c lock.c relay.c serve.c sentinel.c sentinel-answer.c netlink.c vip.c route.c facts.c \
-	diag.c tcp.c arp.c probe.c truth.c council.c plan.c apply.c conflict.c announce.c refresh.c hook.c run.c call.c change.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
+	diag.c tcp.c arp.c probe.c truth.c council.c plan.c apply.c conflict.c strand.c announce.c refresh.c hook.c run.c call.c change.c sync.c paint.c neighbours.c survey.c status.c status-json.c \
 	file.c trust.c process.c check.c check-host.c check-link.c check-process.c check-redis.c check-relay.c check-sentinel.c check-systemd.c \
 	reconfig.c
 OBJECTS = $(SOURCES:%.c=$(O)/%.o)

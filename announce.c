@@ -43,6 +43,7 @@ struct announcer {
 	int newer;		/* lock_watch() */
 	struct netlink *netlink;
 	double here_ms;		/* when the Sentinels said that the master is here; or negative */
+	bool mute;		/* here for the stranded connections alone */
 };
 
 int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n)
@@ -79,7 +80,7 @@ static double next_wake(const struct announcer *a)
 {
 	double next = -1;
 
-	for (size_t i = 0; i < a->count; i++) {
+	for (size_t i = 0; i < a->count && !a->mute; i++) {
 		const struct target *t = &a->targets[i];
 
 		next = sooner(next, due(a, t));
@@ -154,6 +155,7 @@ enum look { LOOK_GO_ON, LOOK_BUSY, LOOK_END };
 static enum look look(struct announcer *a)
 {
 	struct lock lock = { .fd = -1 };
+	struct strands strands = { 0 };
 	enum look result = LOOK_GO_ON;
 
 	if (lock_take(a->master->name, netlink_namespace(a->netlink), 0, &lock) == -ETIMEDOUT) {
@@ -166,12 +168,15 @@ static enum look look(struct announcer *a)
 		result = LOOK_BUSY;
 	} else {
 		for (size_t i = a->count; i-- > 0;)
-			if (!speak(a, &a->targets[i]))
+			if (!a->mute && !speak(a, &a->targets[i]))
 				forget(a, i);
+		strand_find(a->targets, a->count, &strands);
 		if (a->count == 0)
 			result = LOOK_END;
 	}
 	lock_drop(&lock);
+	if (result == LOOK_GO_ON && strand_end(a->master->name, a->targets, a->count, &strands))
+		result = LOOK_BUSY;
 	return result;
 }
 
@@ -277,7 +282,8 @@ static void announce(struct announcer *a)
 	if (netlink_open(a->end_ms, &a->netlink) < 0)
 		return;
 	a->newer = lock_watch(a->master->name, netlink_namespace(a->netlink));
-	conflict_open(&a->taps, a->targets, a->count);
+	if (!a->mute)
+		conflict_open(&a->taps, a->targets, a->count);
 	do {
 		seen = look(a);
 		if (seen == LOOK_END)
@@ -292,16 +298,26 @@ static void announce(struct announcer *a)
 			seen = LOOK_END;
 	} while (seen != LOOK_END && wake >= 0 && clock_ms() < a->end_ms);
 	/* a newer run's announcer says what is true now */
-	if (seen != LOOK_END) {
+	if (seen != LOOK_END && !a->mute) {
 		conflict_report(a->master->name, a->targets, a->count);
 		warn_of_silence(a);
 	}
 	netlink_close(&a->netlink);
 }
 
+/* Whether an announcement follows what has just been added. */
+static bool is_added(const struct plan *plan, size_t i)
+{
+	const struct step *step = &plan->steps[i];
+
+	return i > 0 && step[-1].kind == STEP_ADD && step[-1].vip == step->vip && step[-1].done;
+}
+
+/* Returns how many of them were added, where that matters. */
 static int list_targets(const struct plan *plan, struct announcer *a)
 {
 	const struct schedule *schedule = &a->master->announce;
+	int added = 0;
 	unsigned last_ms = schedule->count > 0 ? schedule->at_ms[schedule->count - 1] : 0;
 
 	a->targets = calloc(plan->step_count + 1, sizeof(*a->targets));
@@ -315,14 +331,16 @@ static int list_targets(const struct plan *plan, struct announcer *a)
 		a->targets[a->count++] = (struct target){
 			.ip = step->vip->ip,
 			.link = *step->link,
+			.added = a->master->kill_connections && is_added(plan, i) ? STRAND_LOOKS : 0,
 			.owed = (step->link->flags & IFF_LOWER_UP) == 0,
 			.begun_ms = a->begun_ms,
 			.end_ms = a->begun_ms + last_ms,
 			.again_ms = -1,
 			.verdict_ms = -1,
 		};
+		added += a->targets[a->count - 1].added > 0;
 	}
-	return 0;
+	return added;
 }
 
 /* Nothing of the caller's stays open, no terminal, no directory held. */
@@ -348,17 +366,18 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 {
 	struct announcer a = { .master = master, .number = number, .begun_ms = clock_ms(),
 			       .packet = packet, .watch = -1, .newer = -1, .here_ms = -1 };
-	int err = list_targets(plan, &a);
+	int added = list_targets(plan, &a), err;
 	pid_t child;
 
-	if (err < 0)
-		return err;
-	child = a.count > 0 && next_wake(&a) >= 0 && master->announce.count > 0 ? fork() : 1;
+	if (added < 0)
+		return added;
+	a.mute = a.count == 0 || next_wake(&a) < 0 || master->announce.count == 0;
+	child = added > 0 || !a.mute ? fork() : 1;
 	err = child < 0 ? -errno : 0;
 	if (child == 0) {
 		detach(&a.packet);
 		a.watch = facts_watch();
-		if (a.watch >= 0 && a.packet >= 0)
+		if (a.watch >= 0 && (a.packet >= 0 || a.mute))
 			announce(&a);
 		_exit(0);
 	}

@@ -349,6 +349,12 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 	}
 	if (plan->kill_connections && plan_changes(plan))
 		printf("  would close the TCP connections of what is deleted\n");
+	for (size_t i = 0; master->kill_connections && i < plan->step_count; i++) {
+		if (plan->steps[i].kind != STEP_ADD)
+			continue;
+		printf("  would close this host's connections that lead to another holder of what is added\n");
+		break;
+	}
 	if (plan->step_count == 0)
 		printf("  nothing to do\n");
 	for (size_t i = 0; hook != NULL && i < plan->step_count; i++) {

@@ -94,15 +94,17 @@ _Static_assert(FILTER_IPS * sizeof(struct alternative) + 128 <= MESSAGE_BYTES &&
 	       BATCH * (sizeof(struct inet_diag_req_v2) + 16) <= MESSAGE_BYTES, "both fit");
 
 /* To end exactly behind the program is to accept, four bytes further to refuse. */
-static void build_filter(const struct ip *ips, size_t count, struct alternative *filter)
+static void build_filter(const struct diag_question *q, struct alternative *filter)
 {
-	for (size_t i = 0; i < count; i++) {
-		size_t rest = (count - i - 1) * sizeof(*filter);
+	const struct ip *ips = q->ips;
+
+	for (size_t i = 0; i < q->ip_count; i++) {
+		size_t rest = (q->ip_count - i - 1) * sizeof(*filter);
 		struct alternative *a = &filter[i];
 
 		*a = (struct alternative){
 			.match = {
-				.code = INET_DIAG_BC_S_COND,
+				.code = q->remote ? INET_DIAG_BC_D_COND : INET_DIAG_BC_S_COND,
 				.yes = offsetof(struct alternative, accept),
 				.no = sizeof(*a),
 			},
@@ -153,7 +155,7 @@ static int ask(struct mnl_socket *sk, const struct diag_question *q, sa_family_t
 
 	put_question(header, q, family);
 	if (q->ip_count > 0 && q->ip_count <= FILTER_IPS) {
-		build_filter(q->ips, q->ip_count, filter);
+		build_filter(q, filter);
 		mnl_attr_put(header, INET_DIAG_REQ_BYTECODE, q->ip_count * sizeof(*filter), filter);
 	}
 	return mnl_socket_sendto(sk, message, header->nlmsg_len) < 0 ? -errno : 0;
@@ -279,18 +281,50 @@ int diag_list(const struct diag_question *q, double deadline_ms, diag_listener l
 	}
 }
 
+static struct ip read_ip(sa_family_t family, const __be32 words[4])
+{
+	struct ip ip = { .family = family };
+
+	memcpy(ip.bytes, words, ip_bits(&ip) / 8);
+	if (ip.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&ip.in6)) {
+		ip = (struct ip){ .family = AF_INET };
+		memcpy(ip.bytes, &words[3], sizeof(ip.in));
+	}
+	return ip;
+}
+
 struct ip diag_ip(const struct diag_socket *socket)
 {
-	struct ip ip = { .family = socket->family };
 	struct inet_diag_sockid id;
 
 	memcpy(&id, socket->id, sizeof(id));
-	memcpy(ip.bytes, id.idiag_src, ip_bits(&ip) / 8);
-	if (ip.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&ip.in6)) {
-		ip = (struct ip){ .family = AF_INET };
-		memcpy(ip.bytes, &id.idiag_src[3], sizeof(ip.in));
-	}
-	return ip;
+	return read_ip(socket->family, id.idiag_src);
+}
+
+struct ip diag_remote(const struct diag_socket *socket)
+{
+	struct inet_diag_sockid id;
+
+	memcpy(&id, socket->id, sizeof(id));
+	return read_ip(socket->family, id.idiag_dst);
+}
+
+bool diag_are_ends(const struct diag_socket *one, const struct diag_socket *other)
+{
+	struct inet_diag_sockid a, b;
+	struct ip from, to;
+
+	memcpy(&a, one->id, sizeof(a));
+	memcpy(&b, other->id, sizeof(b));
+	if (a.idiag_sport != b.idiag_dport || a.idiag_dport != b.idiag_sport)
+		return false;
+	from = read_ip(one->family, a.idiag_src);
+	to = read_ip(other->family, b.idiag_dst);
+	if (!ip_equal(&from, &to))
+		return false;
+	from = read_ip(one->family, a.idiag_dst);
+	to = read_ip(other->family, b.idiag_src);
+	return ip_equal(&from, &to);
 }
 
 /* Their end ------------------------------------------------------------ */

@@ -21,6 +21,8 @@ enum {
 		1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSE_WAIT |
 		1 << TCP_LAST_ACK | 1 << TCP_CLOSING,
 	LISTENERS = 1 << TCP_LISTEN,
+	/* whoever has them may wait for the other end for ever */
+	WAITING = 1 << TCP_ESTABLISHED | 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2,
 };
 
 /* Connections ---------------------------------------------------------- */
@@ -37,6 +39,21 @@ static void free_connections(struct connections *c)
 	free(c->items);
 }
 
+static int append(struct connections *c, const struct diag_socket *socket)
+{
+	if (c->count == c->room) {
+		size_t room = c->room == 0 ? 64 : c->room * 2;
+		struct diag_socket *moved = reallocarray(c->items, room, sizeof(*moved));
+
+		if (moved == NULL)
+			return -ENOMEM;
+		c->items = moved;
+		c->room = room;
+	}
+	c->items[c->count++] = *socket;
+	return 0;
+}
+
 static int keep_connection(void *arg, const struct diag_socket *socket)
 {
 	struct connections *c = arg;
@@ -49,17 +66,7 @@ static int keep_connection(void *arg, const struct diag_socket *socket)
 	ip = diag_ip(socket);
 	if (socket->over || !ip_is_one_of(&ip, c->ips, c->ip_count))
 		return 0;
-	if (c->count == c->room) {
-		size_t room = c->room == 0 ? 64 : c->room * 2;
-		struct diag_socket *moved = reallocarray(c->items, room, sizeof(*moved));
-
-		if (moved == NULL)
-			return -ENOMEM;
-		c->items = moved;
-		c->room = room;
-	}
-	c->items[c->count++] = *socket;
-	return 0;
+	return append(c, socket);
 }
 
 static int find_connections(struct connections *c, double deadline_ms)
@@ -108,6 +115,59 @@ int tcp_destroy(const struct ip *ips, size_t count, double deadline_ms, size_t *
 	if (err == 0)
 		*destroyed = sum;
 	return err;
+}
+
+/* Stranded connections ------------------------------------------------- */
+
+static int keep_client(void *arg, const struct diag_socket *socket)
+{
+	struct connections *c = arg;
+	struct ip local, remote;
+
+	if (socket == NULL) {
+		c->count = 0;
+		return 0;
+	}
+	local = diag_ip(socket);
+	remote = diag_remote(socket);
+	if (socket->over || ip_equal(&local, &remote) || !ip_is_one_of(&remote, c->ips, c->ip_count))
+		return 0;
+	return append(c, socket);
+}
+
+/* Another list, begun again, can only tell of more of them. */
+static int forget_client_of(void *arg, const struct diag_socket *server)
+{
+	struct connections *c = arg;
+
+	for (size_t i = 0; server != NULL && i < c->count; i++)
+		if (diag_are_ends(&c->items[i], server)) {
+			c->items[i] = c->items[--c->count];
+			break;
+		}
+	return 0;
+}
+
+/*
+ * The other end of a connection of this host with itself is in the kernel's table before the client's
+ * is established: it is looked for when all clients have been found.
+ */
+int tcp_find_stranded(const struct ip *ips, size_t count, double deadline_ms,
+		      struct diag_socket **found, size_t *found_count)
+{
+	CLEANUP(free_connections) struct connections c = { .ips = ips, .ip_count = count };
+	struct diag_question clients = { .states = WAITING, .ips = ips, .ip_count = count, .remote = true };
+	struct diag_question servers = { .states = CONNECTIONS, .ips = ips, .ip_count = count };
+	int err = diag_list(&clients, deadline_ms, keep_client, &c);
+
+	if (err == 0 && c.count > 0)
+		err = diag_list(&servers, deadline_ms, forget_client_of, &c);
+	if (err < 0)
+		return err;
+	*found = c.items;
+	*found_count = c.count;
+	c.items = NULL;
+	return 0;
 }
 
 /* Listeners ------------------------------------------------------------ */

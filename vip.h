@@ -263,7 +263,7 @@ struct master {
 	char *auth_path;		/* the file that they come from */
 	char *after_claim, *after_release;	/* hooks; NULL: none */
 	bool verify;			/* ask before following Sentinel's arguments */
-	bool kill_connections;		/* a release resets the VIP's TCP connections */
+	bool kill_connections;		/* a move of the VIP ends TCP connections on it, and to it */
 	bool refresh;			/* sync announces again what stands */
 	bool fence;			/* sync lets go of the VIP where no majority is heard */
 	struct vip *vips;
@@ -797,8 +797,9 @@ struct diag_socket {
 struct diag_question {
 	uint32_t states;	/* one bit each, TCP_ESTABLISHED and so on */
 	uint16_t port;		/* local; 0: any */
-	const struct ip *ips;	/* local; a hint: others may be listed as well */
+	const struct ip *ips;	/* a hint: others may be listed as well */
 	size_t ip_count;	/* 0: any */
+	bool remote;		/* the addresses are the other end's, not the local ones */
 };
 
 /* Looks at one socket; NULL when the list begins (again). */
@@ -812,6 +813,10 @@ int diag_list(const struct diag_question *question, double deadline_ms, diag_lis
 	      void *arg);
 /* Its local address; IPv4's when it is v4-mapped. */
 struct ip diag_ip(const struct diag_socket *socket);
+/* The address of its other end, likewise. */
+struct ip diag_remote(const struct diag_socket *socket);
+/* Whether they are the two ends of one connection, of whichever families. */
+bool diag_are_ends(const struct diag_socket *one, const struct diag_socket *other);
 /*
  * Destroys exactly these and adds to *destroyed how many there still were, on an error, too.
  * -errno as tcp_destroy().
@@ -837,6 +842,16 @@ int tcp_count(const struct ip *ips, size_t count, double deadline_ms, size_t con
  * -EPERM without CAP_NET_ADMIN.
  */
 int tcp_destroy(const struct ip *ips, size_t count, double deadline_ms, size_t *destroyed);
+/*
+ * Finds the connections that this network namespace has with these addresses, all of which stand
+ * here, as they stood elsewhere: those whose other end is not here.  No reset of the host that they lead
+ * to can reach them, its source being local by now, and one that only waits would wait for
+ * ever.  Not those that are still being made: their next SYN comes here.  Nor those that the
+ * other end has closed, which know it.  They are to be ended by diag_destroy(), which is right even
+ * when the addresses have left since.  The caller frees *found.
+ */
+int tcp_find_stranded(const struct ip *ips, size_t count, double deadline_ms,
+		      struct diag_socket **found, size_t *found_count);
 /* Whether somebody listens at the port on the wildcard of the family, on a wildcard that
  * takes both, or on the address itself. */
 int tcp_listens(const struct ip *ip, uint16_t port, double deadline_ms, bool *listens);
@@ -1060,6 +1075,7 @@ int apply_print(const struct master *master, const struct plan *plan, const char
 /* Floor 3: conflict.c -------------------------------------------------- */
 
 enum {
+	STRAND_LOOKS = 2,	/* unless the first finds nothing */
 	TAPS_MAX = 16,		/* links of one master's VIPs that are listened to */
 	PROBES = 2,		/* after a claim, whether or not anybody answers */
 };
@@ -1079,6 +1095,7 @@ struct taps {
 struct target {
 	struct ip ip;
 	struct link link;	/* as it was at the last look */
+	unsigned added;		/* just now: so many looks for connections of this host that it has stranded */
 	unsigned repeat;	/* the next one of the schedule */
 	bool owed;		/* an announcement could not leave: no carrier, or a new MAC */
 	double begun_ms, end_ms;	/* of the schedule */
@@ -1115,11 +1132,35 @@ bool conflict_hear(const char *master, const struct taps *taps, struct target *t
 /* Logs those that are still held elsewhere at the end. */
 void conflict_report(const char *master, const struct target *targets, size_t count);
 
+/* Floor 3: strand.c ---------------------------------------------------- */
+
+/* Connections that are to end. */
+struct strands {
+	struct ip *ips;		/* that they lead to; NULL: nothing was looked for */
+	size_t ip_count;
+	struct diag_socket *sockets;
+	size_t count;
+	int error;		/* why they could not be found */
+};
+
+/*
+ * Looks for what tcp_find_stranded() says, for the targets that were added, which must stand here: under
+ * the lock, so that no run of ours takes them away meanwhile.
+ */
+void strand_find(const struct target *targets, size_t count, struct strands *strands);
+/*
+ * Ends them and says how many there were, or why it could not.  Frees them.  Whether there is
+ * to be another look, for those that this one may have missed.
+ */
+bool strand_end(const char *master, struct target *targets, size_t count, struct strands *strands);
+
 /* Floor 4: announce.c -------------------------------------------------- */
 
 /*
  * Goes on announcing the plan's VIPs from a detached child after the first
- * announcement: its own session, no descriptor of the caller's but `packet`.
+ * announcement: its own session, no descriptor of the caller's but `packet`.  The child
+ * also ends the connections that an added VIP has stranded, unless kill-connections is no; for
+ * that alone where nothing is to be announced again.
  * It ends with the schedule, or as soon as no VIP of the plan is on its link, or when the
  * lock's number is no longer `number` (0: not looked at), or when, another host having
  * announced one of them or this one having been frozen, the Sentinels say that the master is

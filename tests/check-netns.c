@@ -21,7 +21,7 @@ static int run(int argc, char **argv)
 		netns_ask_tests,     netns_garbage_tests, netns_flood_tests,  netns_same_tests,
 		netns_sync_tests,    netns_fence_tests,   netns_overtake_tests, netns_frozen_tests,
 		netns_quiet_tests,   netns_event_tests,   netns_conflict_tests, netns_yield_tests,
-		netns_follow_tests,
+		netns_follow_tests,  netns_strand_tests,
 		netns_reset_tests,   netns_crowd_tests,   netns_hook_tests,    netns_relay_tests,
 		netns_relay_trouble_tests, netns_many_tests, netns_rare_tests, netns_line_tests,
 		netns_doubt_tests,

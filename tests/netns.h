@@ -110,6 +110,7 @@ int netns_conflict_tests(void);
 int netns_yield_tests(void);
 int netns_follow_tests(void);
 int netns_reset_tests(void);
+int netns_strand_tests(void);
 int netns_relay_tests(void);
 int netns_relay_trouble_tests(void);
 int netns_crowd_tests(void);

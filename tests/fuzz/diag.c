@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What inet_diag answers: connections counted, connections destroyed, listeners looked for.  An
- * event of an even kind gets its messages' lengths mended.
+ * What inet_diag answers: connections counted, connections destroyed, stranded ones and listeners
+ * looked for.  An event of an even kind gets its messages' lengths mended.
  */
 #include "fuzz.h"
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEADLINE_MS = 400, IPS = 2 };
@@ -51,6 +52,24 @@ static void check_sent(const uint8_t *bytes, size_t size)
 	}
 }
 
+/* Two lists: what the second has the other end of is not among them. */
+static int find_stranded(double deadline, size_t size)
+{
+	struct diag_socket *found = NULL;
+	size_t count = 0;
+	int err = tcp_find_stranded(ips, IPS, deadline, &found, &count);
+
+	must(err == 0 || found == NULL);
+	must(count <= size);
+	for (size_t i = 0; i < count; i++) {
+		struct ip local = diag_ip(&found[i]), remote = diag_remote(&found[i]);
+
+		must(!found[i].over && ip_is_one_of(&remote, ips, IPS) && !ip_equal(&local, &remote));
+	}
+	free(found);
+	return err;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_world world = { .script = { data, size }, .framed = true, .sent = check_sent,
@@ -66,6 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	destroyable = 0;
 	switch (mode % 4) {
 	case 0:
+		if (mode >= 128) {
+			err = find_stranded(begun + DEADLINE_MS, size);
+			break;
+		}
 		err = tcp_count(ips, IPS, begun + DEADLINE_MS, connections);
 		must(err < 0 || (connections[0] <= size && connections[1] <= size));
 		break;
