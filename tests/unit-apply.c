@@ -292,6 +292,13 @@ static void interfere(struct nlmsghdr *message, bool peek)
 	interference = NULL;
 }
 
+/* The same once the VIP has lost its prefix. */
+static void interfere_late(struct nlmsghdr *message, bool peek)
+{
+	if (lab_sh(NULL, NULL, "ip addr show dev eth0 | grep -q 10.0.0.250/24") != 0)
+		interfere(message, peek);
+}
+
 static void what_others_undo_is_told(void **state)
 {
 	(void)state;
@@ -306,6 +313,65 @@ static void what_others_undo_is_told(void **state)
 	assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), -EIO);
 	expect_text(why.text, "10.0.0.250 was deleted from eth0 and is there again");
 	assert_int_equal(apply(false), 0);
+}
+
+/* The VIP stands before the host's own address: a person's copy, or a lease that was renewed. */
+static void lead(void)
+{
+	lab_must(NULL, "ip addr flush dev eth0 && ip addr add 10.0.0.250/24 dev eth0 && "
+		       "ip addr add 10.0.0.1/24 dev eth0");
+}
+
+static void a_vip_that_leads_is_narrowed(void **state)
+{
+	struct unit_capture capture;
+	struct lab_result r;
+
+	(void)state;
+	lead();
+	make_plan(true);
+	unit_capture_begin(&capture, STDOUT_FILENO);
+	assert_int_equal(apply_print(&master, &plan, ""), 0);
+	assert_string_equal(unit_capture_end(&capture), "m: claim\n"
+			    "  would narrow 10.0.0.250/24 on eth0 to /32\n"
+			    "  would announce 10.0.0.250/32 on eth0\n");
+	assert_int_equal(apply(true), 0);
+	assert_string_equal(outcome.done.text, "narrowed 10.0.0.250 on eth0 to /32; announced 10.0.0.250 on eth0");
+	assert_true(timed("narrow") && timed("verify"));
+	assert_false(timed("add") || timed("delete"));
+	lab_sh(NULL, &r, "ip -4 -o addr show dev eth0 | sed 's/.*inet \\([^ ]*\\).*global \\([a-z]*\\).*/\\1 \\2/' | sort; "
+			 "ip route show 10.0.0.0/24 | grep -o 'src.*[0-9]'");
+	assert_string_equal(r.out, "10.0.0.1/24 eth\n10.0.0.250/32 eth\nsrc 10.0.0.1\n");
+	/* killed between its two halves: both stand, and one more run is enough */
+	lead();
+	lab_must(NULL, "ip addr add 10.0.0.250/32 dev eth0");
+	assert_int_equal(apply(true), 0);
+	assert_int_equal(lab_sh(NULL, NULL, "ip addr show dev eth0 | grep -q 10.0.0.250/24"), 1);
+	assert_int_equal(lab_sh(NULL, NULL, "ip addr show dev eth0 | grep -q 10.0.0.250/32"), 0);
+	/* neither half is left out in silence */
+	lead();
+	for (unsigned n = 0; n < 2; n++) {
+		make_plan(true);
+		fault_set(FAULT_SENDMSG, n * 2, 1, EPERM);	/* the second one is a look */
+		assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), -EPERM);
+		expect_text(why.text, "may not narrow 10.0.0.250 on eth0: CAP_NET_ADMIN is missing");
+		assert_int_equal(lab_sh(NULL, NULL, "ip addr show dev eth0 | grep -q 10.0.0.250/24"), 0);
+	}
+	fault_on_message = interfere;
+	make_plan(true);
+	interference = "ip addr add 10.0.0.250/25 dev eth0";	/* is nobody's */
+	assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), 0);
+	lead();
+	make_plan(true);
+	fault_on_message = interfere_late;
+	interference = "ip addr del 10.0.0.250/32 dev eth0";
+	assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), -EIO);
+	expect_text(why.text, "10.0.0.250 was added to eth0 and is gone again");
+	lead();
+	make_plan(true);
+	interference = "ip addr add 10.0.0.250/24 dev eth0";
+	assert_int_equal(apply_plan(netlink, 99, &plan, &outcome, &why), -EIO);
+	expect_text(why.text, "10.0.0.250/24 was deleted from eth0 and is there again");
 }
 
 /* A failure in the middle: what was done before it is still told. */
@@ -401,6 +467,7 @@ int unit_apply_tests(void)
 		test(an_announcement_that_fails_is_a_warning),
 		test(announcements_that_fail_are_one_warning),
 		test(what_others_undo_is_told),
+		test(a_vip_that_leads_is_narrowed),
 		test(what_was_done_before_a_failure_is_told),
 		test(it_is_read_back_or_it_failed),
 		test(a_plan_is_printed),
