@@ -65,7 +65,7 @@ const struct scene scenes[] = {
 	 .votes = "-",
 	 .here = true,
 	 .before = primary,
-	 .keys = "vip = " VIP_B "/24\n"},
+	 .keys = "vip = " VIP_B "\n"},
 	{.name = "release",
 	 .argv = {"release", "mymaster"},
 	 .votes = "-",
