@@ -362,7 +362,7 @@ static void check_answer(const struct state *state, struct report *report)
 			report,
 			"sentinel-auth = FILE in the configuration, with a user who may "
 			"+sentinel|get-master-addr-by-name +sentinel|master +sentinel|sentinels "
-			"+sentinel|replicas");
+			"+sentinel|myid +sentinel|replicas");
 		return;
 	default:
 		report_add(report, LEVEL_OK, "reachable", "it answers");

@@ -106,6 +106,32 @@ bool sentinel_quorum(const struct sentinel *sentinel, size_t index, uint64_t *qu
 	return read_number(sentinel, index, "quorum", quorum);
 }
 
+/* "[no runid]" and the like are none. */
+static bool copy_id(const char *text, char id[SENTINEL_ID_SIZE])
+{
+	if (text == NULL || strlen(text) != SENTINEL_ID_SIZE - 1 ||
+	    text[strspn(text, "0123456789abcdef")] != '\0')
+		return false;
+	memcpy(id, text, SENTINEL_ID_SIZE);
+	return true;
+}
+
+bool sentinel_id(const struct sentinel *sentinel, size_t index, char id[SENTINEL_ID_SIZE])
+{
+	const redisReply *r = sentinel_reply(sentinel, index);
+
+	return r != NULL && is_text(r) && copy_id(r->str, id);
+}
+
+bool sentinel_others_id(const struct sentinel *sentinel, size_t index, size_t n,
+			char id[SENTINEL_ID_SIZE])
+{
+	const redisReply *r = sentinel_reply(sentinel, index);
+
+	return r != NULL && r->type == REDIS_REPLY_ARRAY && n < r->elements &&
+		copy_id(field(r->element[n], "runid"), id);
+}
+
 int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
 		    size_t *count)
 {

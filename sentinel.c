@@ -130,9 +130,10 @@ int sentinel_ask(struct sentinel *sentinel, enum sentinel_question question, con
 		[SENTINEL_MASTER] = "MASTER",
 		[SENTINEL_FELLOWS] = "SENTINELS",
 		[SENTINEL_REPLICAS] = "REPLICAS",
+		[SENTINEL_MYID] = "MYID",
 	};
 	const char *words[] = { "SENTINEL", names[question], master };
-	int err = say(sentinel, 3, words);
+	int err = say(sentinel, question == SENTINEL_MYID ? 2 : 3, words);
 
 	if (err == 0)
 		*index = sentinel->asked - 1;

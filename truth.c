@@ -73,11 +73,13 @@ struct place {
 };
 
 #define NO_TALK SIZE_MAX
+#define NO_ANSWER SIZE_MAX
 
 struct talks {
 	struct sentinel *items[COUNCIL_ASKED_MAX];
 	const struct endpoint *at[COUNCIL_ASKED_MAX];
 	const struct master *as[COUNCIL_ASKED_MAX];	/* whose user and password it was opened with */
+	size_t id[COUNCIL_ASKED_MAX];	/* where its id is; NO_ANSWER: it was not asked for */
 	size_t count;
 };
 
@@ -106,14 +108,17 @@ static int find_talk(struct talks *talks, const struct master *master, const str
 		return err;
 	talks->at[talks->count] = at;
 	talks->as[talks->count] = master;
+	talks->id[talks->count] = NO_ANSWER;
 	*index = talks->count++;
 	return 0;
 }
 
-static int ask(struct talks *talks, const struct master *master, const struct endpoint *at,
-	       bool fellows, struct place *place)
+/* `fellow` is NULL for the local one, who is asked for the others. */
+static int ask(struct talks *talks, const struct master *master, const struct vote *fellow,
+	       struct place *place)
 {
-	int err = find_talk(talks, master, at, &place->talk);
+	int err = find_talk(talks, master, fellow != NULL ? &fellow->sentinel : &master->sentinel,
+			    &place->talk);
 	struct sentinel *s;
 
 	if (err < 0 || place->talk == NO_TALK)
@@ -122,9 +127,25 @@ static int ask(struct talks *talks, const struct master *master, const struct en
 	err = sentinel_ask(s, SENTINEL_ADDRESS, master->name, &place->address);
 	if (err == 0)
 		err = sentinel_ask(s, SENTINEL_MASTER, master->name, &place->epoch);
-	if (err == 0 && fellows)
+	if (err == 0 && fellow == NULL)
 		err = sentinel_ask(s, SENTINEL_FELLOWS, master->name, &place->fellows);
+	else if (err == 0 && fellow->id[0] != '\0' && talks->id[place->talk] == NO_ANSWER)
+		err = sentinel_ask(s, SENTINEL_MYID, master->name, &talks->id[place->talk]);
 	return err;
+}
+
+/*
+ * Addresses are given away again: that of a Sentinel long gone may be one of another cluster by
+ * now, which knows a master of the same name.  Where an id is not said, as before Redis 6.2 or
+ * for want of permission, the address is all there is.
+ */
+static bool is_another(const struct talks *talks, const struct place *place, const struct vote *vote)
+{
+	char id[SENTINEL_ID_SIZE];
+
+	return vote->id[0] != '\0' && talks->id[place->talk] != NO_ANSWER &&
+		sentinel_id(talks->items[place->talk], talks->id[place->talk], id) &&
+		strcmp(id, vote->id) != 0;
 }
 
 /* The address of GET-MASTER-ADDR-BY-NAME: in a failover SENTINEL MASTER has the old one. */
@@ -141,6 +162,12 @@ static void read_vote(const struct talks *talks, const struct place *place, stru
 	s = talks->items[place->talk];	/* NOLINT: ask() opened it */
 	sentinel_address(s, place->address, &vote->answer);
 	vote->has_epoch = sentinel_epoch(s, place->epoch, &vote->epoch);
+	if (!is_another(talks, place, vote))
+		return;
+	vote->has_epoch = false;
+	vote->answer = (struct answer){ .kind = ANSWER_NONE };
+	snprintf(vote->answer.error, sizeof(vote->answer.error),
+		 "is another Sentinel than the one known there");
 }
 
 static int ask_local(const struct master *const masters[], size_t count, double deadline_ms,
@@ -151,7 +178,7 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 	int err = places == NULL ? -ENOMEM : 0;
 
 	for (size_t i = 0; err == 0 && i < count; i++)
-		err = ask(&talks, masters[i], &masters[i]->sentinel, true, &places[i]);
+		err = ask(&talks, masters[i], NULL, &places[i]);
 	if (err == 0)
 		sentinel_hear(talks.items, talks.count, deadline_ms);
 	for (size_t i = 0; err == 0 && i < count; i++) {
@@ -173,8 +200,11 @@ static int ask_local(const struct master *const masters[], size_t count, double 
 			if (places[i].talk != NO_TALK)
 				sentinel_quorum(talks.items[places[i].talk], places[i].epoch,
 						&councils[i].quorum);
-			for (size_t j = 0; j < n; j++)
+			for (size_t j = 0; j < n; j++) {
 				councils[i].votes[j + 1].sentinel = fellows[j];
+				(void)sentinel_others_id(talks.items[places[i].talk], places[i].fellows,
+							 j, councils[i].votes[j + 1].id);
+			}
 		}
 		free(fellows);
 	}
@@ -211,8 +241,7 @@ static int ask_fellows(const struct master *const masters[], size_t count, doubl
 	for (size_t j = 0; j < most; j++)
 		for (size_t i = 0; err == 0 && i < count; i++)
 			if (is_asked(&councils[i], j))
-				err = ask(&talks, masters[i], &councils[i].votes[j].sentinel, false,
-					  &places[next++]);
+				err = ask(&talks, masters[i], &councils[i].votes[j], &places[next++]);
 	if (err == 0)
 		sentinel_hear(talks.items, talks.count, deadline_ms);
 	next = 0;

@@ -515,7 +515,10 @@ enum sentinel_question {
 	SENTINEL_MASTER,	/* SENTINEL MASTER: for its config-epoch */
 	SENTINEL_FELLOWS,	/* SENTINEL SENTINELS */
 	SENTINEL_REPLICAS,	/* SENTINEL REPLICAS, since Redis 5.0 */
+	SENTINEL_MYID,		/* SENTINEL MYID, since Redis 6.2; of no master */
 };
+
+enum { SENTINEL_ID_SIZE = 40 + 1 };	/* redis sentinel.c: CONFIG_RUN_ID_SIZE */
 
 /* What one Sentinel said. */
 struct answer {
@@ -571,6 +574,10 @@ const char *sentinel_field(const struct sentinel *sentinel, size_t index, const 
 void sentinel_address(const struct sentinel *sentinel, size_t index, struct answer *answer);
 bool sentinel_epoch(const struct sentinel *sentinel, size_t index, uint64_t *epoch);
 bool sentinel_quorum(const struct sentinel *sentinel, size_t index, uint64_t *quorum);
+/* The answer to SENTINEL_MYID, and what SENTINEL_FELLOWS has of the n-th; false: no usable one. */
+bool sentinel_id(const struct sentinel *sentinel, size_t index, char id[SENTINEL_ID_SIZE]);
+bool sentinel_others_id(const struct sentinel *sentinel, size_t index, size_t n,
+			char id[SENTINEL_ID_SIZE]);
 /* The caller frees *others; port 0 marks one that cannot be asked.  -EPROTO. */
 int sentinel_others(const struct sentinel *sentinel, size_t index, struct endpoint **others,
 		    size_t *count);
@@ -925,6 +932,7 @@ int truth_of(const struct master *master, const struct endpoint *at, int timeout
 /* What one Sentinel of those that watch a master said. */
 struct vote {
 	struct endpoint sentinel;
+	char id[SENTINEL_ID_SIZE];	/* of the Sentinel that is known there; empty: not said */
 	struct answer answer;
 	struct ip *ips;		/* of a name that was resolved; NULL: it was not */
 	size_t ip_count;
@@ -951,7 +959,8 @@ struct council {
 /*
  * Asks the masters' local Sentinels who their fellows are, then all of these at
  * once, until the deadline (clock_ms).  councils[i] is of masters[i], and to be
- * freed by council_free().  -ENOMEM; whoever did not answer is a vote that says so.
+ * freed by council_free().  -ENOMEM; whoever did not answer is a vote that says so, and
+ * who is another Sentinel than the one known at its address has not answered.
  */
 int council_ask(const struct master *const masters[], size_t count, double deadline_ms,
 		struct council councils[]);

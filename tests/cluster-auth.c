@@ -17,6 +17,8 @@ static const struct cluster_setup locked = {
 	.password = "open sesame",
 	.sentinel = "requirepass \"open sesame\"\n"
 		    "user vip on >secret -@all +sentinel|get-master-addr-by-name "
+		    "+sentinel|sentinels +sentinel|master +sentinel|myid\n"
+		    "user older on >secret -@all +sentinel|get-master-addr-by-name "
 		    "+sentinel|sentinels +sentinel|master\n"
 		    "user mute on >secret -@all\n"
 		    "unixsocket " SOCKET "\n"
@@ -125,6 +127,14 @@ static void user_of_least_privilege(void **state)
 	expect_verified();
 }
 
+/* Who may not ask the others for their ids goes by their addresses. */
+static void user_who_may_not_ask_for_ids(void **state)
+{
+	(void)state;
+	configure(AUTH, "user = older\npassword = secret\n");
+	expect_verified();
+}
+
 /* The local Sentinel is asked through the socket, and sync asks the others over TCP. */
 static void unix_socket(void **state)
 {
@@ -161,6 +171,7 @@ int cluster_auth_tests(void)
 		on_cluster(user_without_permission),
 		on_cluster(right_password),
 		on_cluster(user_of_least_privilege),
+		on_cluster(user_who_may_not_ask_for_ids),
 		on_cluster(unix_socket),
 		on_cluster(password_that_others_can_read),
 	};

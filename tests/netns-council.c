@@ -41,10 +41,10 @@ static const char *address_of(char letter)
 	}
 }
 
-/* An answer to each of the three questions. */
+/* An answer to each of the questions. */
 static void say_all(struct fake_turn *t, const char *text)
 {
-	for (enum fake_question q = FAKE_ADDRESS; q <= FAKE_FELLOWS; q++)
+	for (enum fake_question q = FAKE_ADDRESS; q <= FAKE_MYID; q++)
 		fake_format(t, q, "%s", text);
 }
 

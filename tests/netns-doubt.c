@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Answers of Sentinels that are no truth though they look like one, and the other way round: of a
- * Sentinel that knows nobody yet; of some that say a name where others say an address.
+ * Sentinel that knows nobody yet; of some that say a name where others say an address; of
+ * a Sentinel of another cluster at the address of one that is gone.
  */
 #include "netns-council.h"
 
@@ -230,6 +231,61 @@ static void two_addresses_are_fenced(void **state)
 	expect(1, "released " VIP4, "fenced: no majority of its Sentinels agrees on a master");
 }
 
+/* ---- another Sentinel ---- */
+
+#define ANOTHER "is another Sentinel than the one known there"
+#define NOBODY "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+
+/* The epoch of a cluster that is none of ours means nothing. */
+static void a_sentinel_of_another_cluster_is_not_heard(void **state)
+{
+	(void)state;
+	for (int holds = 0; holds < 2; holds++) {
+		council_vip(holds);
+		council_says(holds ? "A3 A3 C41" : "B3 B3 A41");
+		fake_fellow_id(&council[0]->turn[0], 1, NOBODY);
+		vip("sync");
+		expect_quiet(0);
+		assert_int_equal(is_here(), holds);
+		vip("status");
+		expect_said(PEER4 ":26381   " ANOTHER);
+	}
+	/* it is known all the same, so the others must be a majority without it */
+	council_says("A3 - C41");
+	fake_fellow_id(&council[0]->turn[0], 1, NOBODY);
+	vip("sync");
+	expect(1, "no majority", PEER4 ":26381: " ANOTHER);
+	assert_true(is_here());
+}
+
+/* Before Redis 6.2, without the permission, or where no id is known: the address is all there is. */
+static void without_an_id_it_is_heard(void **state)
+{
+	static const char *const answers[] = {
+		"-ERR Unknown sentinel subcommand 'myid'\r\n",
+		"-NOPERM this user has no permissions to run the 'sentinel|myid' command\r\n",
+		"+OK\r\n",
+		"$-1\r\n",
+		"$39\r\n0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0\r\n",
+		"$40\r\n0B0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b\r\n",
+	};
+	static const char none[] = "[no runid]                              ";
+
+	(void)state;
+	for (size_t i = 0; i <= sizeof answers / sizeof *answers; i++) {
+		council_vip(false);
+		council_says("B3 - A4");
+		if (i < sizeof answers / sizeof *answers)
+			fake_format(&council[2]->turn[0], FAKE_MYID, "%s", answers[i]);
+		else
+			fake_fellow_id(&council[0]->turn[0], 1, none);
+		vip("sync");
+		expect(0, "claimed " VIP4);
+		assert_true(is_here());
+	}
+	assert_int_equal(fake_heard(council[2], "MYID"), 0); /* for the last of them */
+}
+
 int netns_doubt_tests(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
@@ -242,6 +298,8 @@ int netns_doubt_tests(void)
 		test(names_of_this_host_are_its_addresses),
 		test(what_may_be_two_hosts_is_no_truth),
 		test(two_addresses_are_fenced),
+		test(a_sentinel_of_another_cluster_is_not_heard),
+		test(without_an_id_it_is_heard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,6 +89,8 @@ static enum fake_question question_of(char *const words[], int n)
 			return FAKE_MASTER;
 		if (strcasecmp(words[1], "SENTINELS") == 0)
 			return FAKE_FELLOWS;
+		if (strcasecmp(words[1], "MYID") == 0)
+			return FAKE_MYID;
 	}
 	return FAKE_OTHER;
 }
@@ -246,6 +248,7 @@ struct fake *fake_start(struct lab_host *h, const char *address, int port)
 	if (listen(f->fd, 64) < 0)
 		lab_fail("listen: %m");
 	f->turns = 1;
+	f->port = port;
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0)
@@ -315,7 +318,7 @@ static size_t add_words(char *text, size_t at, size_t size, const char *const wo
 
 static void say_fellows(struct fake_turn *t, const char *const fellows[])
 {
-	char text[4096], host[300], port[32];
+	char text[4096], host[300], port[32], id[41];
 	size_t n = 0, at;
 
 	while (fellows && fellows[n])
@@ -324,10 +327,11 @@ static void say_fellows(struct fake_turn *t, const char *const fellows[])
 	for (size_t i = 0; i < n; i++) {
 		if (sscanf(fellows[i], "%299s %31s", host, port) != 2)
 			lab_fail("\"%s\" is no fellow", fellows[i]);
-		at += (size_t)snprintf(text + at, sizeof text - at, "*8\r\n");
+		at += (size_t)snprintf(text + at, sizeof text - at, "*10\r\n");
+		snprintf(id, sizeof id, "%040d", atoi(port));
 		at = add_words(text, at, sizeof text,
 			       (const char *const[]){"name", "0a1b2c", "ip", host, "port", port,
-						     "flags", "sentinel", NULL});
+						     "runid", id, "flags", "sentinel", NULL});
 		if (at >= sizeof text)
 			lab_fail("too many fellows");
 	}
@@ -354,9 +358,25 @@ struct fake_turn *fake_turn(struct fake *f, int n, const char *host, int port, c
 					     quorum, NULL});
 	fake_bytes(t, FAKE_MASTER, text, at);
 	say_fellows(t, fellows);
+	fake_format(t, FAKE_MYID, "$40\r\n%040d\r\n", f->port);
 	fake_format(t, FAKE_OTHER, "+OK\r\n");
 	f->turns = n + 1;
 	return t;
+}
+
+void fake_fellow_id(struct fake_turn *t, int n, const char *id)
+{
+	struct fake_bytes *b = &t->says[FAKE_FELLOWS];
+	static const char key[] = "$5\r\nrunid\r\n$40\r\n";
+	char *at = b->bytes;
+
+	for (int i = 0; at && i <= n; i++) {
+		at = memmem(at, b->size - (size_t)(at - b->bytes), key, sizeof key - 1);
+		at = at ? at + sizeof key - 1 : NULL;
+	}
+	if (!at || strlen(id) != 40)
+		lab_fail("it has no %dth fellow, or \"%s\" is no id", n, id);
+	memcpy(at, id, 40);
 }
 
 void fake_quorum(struct fake_turn *t, const char *quorum)

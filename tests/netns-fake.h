@@ -18,6 +18,7 @@ enum fake_question {
 	FAKE_ADDRESS, /* SENTINEL GET-MASTER-ADDR-BY-NAME */
 	FAKE_MASTER,  /* SENTINEL MASTER */
 	FAKE_FELLOWS, /* SENTINEL SENTINELS */
+	FAKE_MYID,    /* SENTINEL MYID */
 	FAKE_OTHER,   /* AUTH and whatever else */
 	FAKE_QUESTIONS,
 };
@@ -43,7 +44,7 @@ struct fake_turn {
 
 struct fake {
 	pid_t pid;
-	int fd;
+	int fd, port;
 	char path[128]; /* of a unix socket, as this process sees it; "" for TCP */
 	int connections;
 	char heard[4096]; /* the questions, words as they came, each with a newline */
@@ -64,9 +65,13 @@ void fake_stop_all(void);
  * In turn N, and all after it, it speaks like a Sentinel to which HOST:PORT is the master since
  * EPOCH. `fellows` are "HOST PORT", NULL at the end; NULL for none. SENTINEL MASTER shows another
  * address, as on the leader of a failover, and a quorum of more than half of the fellows and itself.
+ * Its id, and that of each fellow, is made of the port.
  */
 struct fake_turn *fake_turn(struct fake *f, int n, const char *host, int port, const char *epoch,
 			    const char *const fellows[]);
+
+/* In the list of fellows the n-th, from 0, has that id; of 40 digits. */
+void fake_fellow_id(struct fake_turn *t, int n, const char *id);
 
 /* Its quorum is that, in place of more than half. */
 void fake_quorum(struct fake_turn *t, const char *quorum);

@@ -135,7 +135,8 @@ static void each_is_asked_once(void **state)
 	for (int i = 1; i < 3; i++) {
 		assert_int_equal(council[i]->connections, 1);
 		assert_string_equal(council[i]->heard, "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster\n"
-						       "SENTINEL MASTER mymaster\n");
+						       "SENTINEL MASTER mymaster\n"
+						       "SENTINEL MYID\n");
 	}
 	assert_int_equal(council[0]->connections, 1);
 }

@@ -63,15 +63,16 @@ static void converse(const struct master *master)
 	struct sentinel *s = NULL;
 	struct answer answer;
 	uint64_t epoch = 77;
-	size_t index[4];
+	size_t index[5];
+	char id[SENTINEL_ID_SIZE];
 
 	must(sentinel_open(master, &master->sentinel, &s) == 0);
-	for (unsigned q = SENTINEL_ADDRESS; q <= SENTINEL_REPLICAS; q++)
+	for (unsigned q = SENTINEL_ADDRESS; q <= SENTINEL_MYID; q++)
 		must(sentinel_ask(s, (enum sentinel_question)q, master->name, &index[q]) == 0);
 	sentinel_send(s);
 	sentinel_hear(&s, 1, clock_ms() + DEADLINE_MS);
 	/* any question's answer, read as that of any other */
-	for (unsigned q = SENTINEL_ADDRESS; q <= SENTINEL_REPLICAS; q++) {
+	for (unsigned q = SENTINEL_ADDRESS; q <= SENTINEL_MYID; q++) {
 		sentinel_address(s, index[q], &answer);
 		check_answer(&answer);
 		must(sentinel_epoch(s, index[q], &epoch) || epoch == 77);
@@ -79,6 +80,9 @@ static void converse(const struct master *master)
 			must(sentinel_field(s, index[q], fields[i]) == NULL ||
 			     strlen(sentinel_field(s, index[q], fields[i])) < 5 << 20);
 		check_others(s, index[q]);
+		for (size_t n = 0; n < 3; n++)
+			must(!sentinel_others_id(s, index[q], n, id) || strlen(id) == sizeof(id) - 1);
+		must(!sentinel_id(s, index[q], id) || strlen(id) == sizeof(id) - 1);
 		epoch = 77;
 	}
 	sentinel_close(&s);
