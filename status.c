@@ -133,6 +133,20 @@ static void judge_sighting(const struct survey *survey, const struct state *stat
 		   state->run.master->name);
 }
 
+/* It stands, but the outside is told nothing of it: "down" is the plan's own error. */
+static void judge_carrier(const struct state *state, const struct sighting *s, struct judgement *j)
+{
+	char vip[IP_TEXT_SIZE];
+
+	if (!state->here || !s->here || s->link == NULL ||
+	    (s->link->flags & (IFF_UP | IFF_LOWER_UP)) != IFF_UP)
+		return;
+	why_set(add_problem(j, VERDICT_TRANSIENT), 0,
+		"this host is the master, but nobody reaches %s: %s has no carrier",
+		ip_text(&s->vip->ip, vip), s->link->name);
+	set_remedy(j, "look at the cable, the switch port, or the other end of %s", s->link->name);
+}
+
 static void judge_listening(const struct state *state, const struct sighting *s,
 			    struct judgement *j)
 {
@@ -165,7 +179,7 @@ static void summarize(const struct state *state, struct judgement *j)
 			"the master is %s, another host; %s: not here", master, it);
 }
 
-void status_judge(const struct survey *survey, const struct state *state, bool listening,
+void status_judge(const struct survey *survey, const struct state *state, bool whole,
 		  struct judgement *judgement)
 {
 	struct judgement *j = judgement;
@@ -182,7 +196,9 @@ void status_judge(const struct survey *survey, const struct state *state, bool l
 			judge_step(state, &state->run.plan.steps[i], j);
 		for (size_t i = 0; i < state->run.master->vip_count; i++)
 			judge_sighting(survey, state, &state->sightings[i], j);
-		for (size_t i = 0; listening && i < state->run.master->vip_count; i++)
+		for (size_t i = 0; whole && i < state->run.master->vip_count; i++)
+			judge_carrier(state, &state->sightings[i], j);
+		for (size_t i = 0; whole && i < state->run.master->vip_count; i++)
 			judge_listening(state, &state->sightings[i], j);
 	}
 	summarize(state, j);

@@ -352,11 +352,23 @@ const struct ip *survey_host(const struct survey *survey, const uint8_t mac[ETH_
 	return NULL;
 }
 
+/* Whether an address of the link has this one in its network, so that it can be heard there. */
+static bool is_near(const struct facts *facts, const struct link *link, const struct ip *ip)
+{
+	for (size_t i = 0; i < facts->address_count; i++) {
+		const struct address *a = &facts->addresses[i];
+
+		if (a->ifindex == link->ifindex && ip_same_net(&a->ip, ip, a->prefixlen))
+			return true;
+	}
+	return false;
+}
+
 bool survey_is_intruder(const struct survey *survey, const struct state *state,
 			const struct sighting *sighting, size_t n)
 {
 	const struct truth *truth = &state->run.truth;
-	bool answers = false;
+	bool answers = false, mute = false;
 
 	if (!state->known || state->here)
 		return state->here;
@@ -370,6 +382,9 @@ bool survey_is_intruder(const struct survey *survey, const struct state *state,
 			if (is_holder(host, sighting->question.holders[n]))
 				return false;
 			answers = answers || host->holder_count > 0;
+			mute = mute || is_near(&state->run.facts, host->link, &host->ip);
 		}
+	if (mute && survey_host(survey, sighting->question.holders[n]) != NULL)
+		return true;
 	return answers || sighting->question.holder_count > 1;
 }

@@ -1406,7 +1406,7 @@ const struct ip *survey_host(const struct survey *survey, const uint8_t mac[ETH_
 /*
  * Whether the n-th that answers for the VIP should not: this host is the master; or the
  * master's own address answers with another MAC; or, where that says nothing,
- * there are several.
+ * there are several, or it should say something and the one is known for another host.
  */
 bool survey_is_intruder(const struct survey *survey, const struct state *state,
 			const struct sighting *sighting, size_t n);
@@ -1439,8 +1439,8 @@ struct judgement {
 	struct why remedy;		/* what to type; may be empty */
 };
 
-/* Pure.  Who listens at the VIPs is judged with `listening`; check says that by itself. */
-void status_judge(const struct survey *survey, const struct state *state, bool listening,
+/* Pure.  Carriers and who listens at the VIPs are judged with `whole`; check says those by itself. */
+void status_judge(const struct survey *survey, const struct state *state, bool whole,
 		  struct judgement *judgement);
 /* "right", "wrong" or "unknown" */
 const char *status_word(enum verdict verdict);

@@ -4,6 +4,7 @@
  * would not outlive.
  */
 #include "netns-council.h"
+#include "netns-tcp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,6 +225,82 @@ static void an_address_that_stands_twice(void **state)
 	assert_null(strstr(r.out, "as well"));
 }
 
+/* The Sentinels are reached by another interface, so that all agree; and no client reaches the VIP. */
+static void a_holder_without_carrier(void **state)
+{
+	(void)state;
+	council_says("A3 A3 A3");
+	lab_host_link(us, "eth1", "10.7.0.1/24", (const char *)NULL);
+	lab_config(us, "announce = none\n[mymaster]\ninterface = eth1\nvip = 10.7.0.250\nvip = 10.7.0.251\n");
+	tcp_listener("0.0.0.0", 6379);
+	vip("sync");
+	vip("status");
+	assert_int_equal(r.status, 0);
+	lab_carrier(us, "eth1", false);
+	vip("status");
+	assert_int_equal(r.status, 1);
+	expect_said("mymaster: WRONG: this host is the master, but nobody reaches 10.7.0.250: eth1 has no carrier\n");
+	expect_said("also       this host is the master, but nobody reaches 10.7.0.251: eth1 has no carrier\n");
+	expect_said("remedy     look at the cable, the switch port, or the other end of eth1\n");
+	vip("status", "--json");
+	assert_int_equal(r.status, 1);
+	expect_said("\"verdict\": \"wrong\"");
+	expect_said("\"problems\": [\"this host is the master, but nobody reaches 10.7.0.250: eth1 has no carrier\"");
+	/* once is enough */
+	vip("check");
+	expect_said("  error    interface     eth1 has no carrier\n");
+	assert_int_equal(count("no carrier"), 1);
+	/* where it is no holder it is not yet wrong, and where it is down that is what is said */
+	council_says("B3 B3 B3");
+	for (int i = 0; i < 2; i++) {
+		vip("status");
+		assert_null(strstr(r.out, "nobody reaches"));
+		vip("sync");
+	}
+	council_says("A3 A3 A3");
+	vip("sync");
+	lab_must(us, "ip link set eth1 down");
+	vip("status");
+	assert_null(strstr(r.out, "nobody reaches"));
+	lab_must(us, "ip link set eth1 up");
+	lab_carrier(us, "eth1", true);
+	vip("status");
+	assert_int_equal(r.status, 0);
+}
+
+/* The master's own address says nothing, where it should; who answers for the VIP is known for another. */
+static void a_holder_beside_a_mute_master(void **state)
+{
+	(void)state;
+	lab_must(peer, "ip addr add " VIP4 "/32 dev eth0");
+	council_says("C3 C3 C3");
+	vip("status");
+	assert_int_equal(r.status, 1);
+	expect_said(" (" PEER4 ") answers for " VIP4 " on eth0, but the master is 10.0.0.3:6379\n");
+	expect_said("remedy     on " PEER4 ": sentinel-vip sync mymaster\n");
+	vip("status", "--json");
+	expect_said("\"host\": \"" PEER4 "\", \"expected\": false");
+	/* an address of another network is not to be heard of here */
+	lab_must(us, "ip addr del " OUR4 "/24 dev eth0; ip addr add " OUR4 "/31 dev eth0; ip route add " PEER4
+		     " dev eth0");
+	vip("status");
+	assert_int_equal(r.status, 0);
+	expect_said("answered by ");
+	lab_must(us, "ip addr add 10.0.0.4/24 dev eth0");
+	vip("status");
+	assert_int_equal(r.status, 1);
+	/* and a master that answers with it is well */
+	lab_must(peer, "ip addr add 10.0.0.3/24 dev eth0");
+	vip("status");
+	assert_int_equal(r.status, 0);
+	/* somebody else's answer may be the master's all the same */
+	lab_must(peer, "ip addr del 10.0.0.3/24 dev eth0; ip addr del " VIP4 "/32 dev eth0");
+	lab_host_link(peer, "eth1", VIP4 "/32", (const char *)NULL);
+	lab_must(peer, "sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+	vip("status");
+	assert_int_equal(r.status, 0);
+}
+
 /* What a call would warn of, status tells. */
 static void an_address_on_loopback(void **state)
 {
@@ -265,6 +342,8 @@ int netns_check_tests(void)
 		test(an_address_that_does_not_work),
 		test(an_address_that_is_in_doubt),
 		test(an_address_that_stands_twice),
+		test(a_holder_without_carrier),
+		test(a_holder_beside_a_mute_master),
 		test(an_address_on_loopback),
 		test(a_holder_that_nobody_can_judge),
 	};
