@@ -38,13 +38,15 @@ static void held_exec(int node, const char *const argv[])
 	_exit(127);
 }
 
-/* To the next stop; false when it has ended. */
+/* To the next stop; false when it has ended. What is a signal and no stop of ours it hears of. */
 static bool held_step(int request)
 {
+	static long sent;
 	int status;
 
-	if (ptrace(request, held, NULL, NULL) < 0 || waitpid(held, &status, 0) != held)
+	if (ptrace(request, held, NULL, sent) < 0 || waitpid(held, &status, 0) != held)
 		lab_fail("ptrace: %m");
+	sent = WIFSTOPPED(status) && (WSTOPSIG(status) & ~0x80) != SIGTRAP ? WSTOPSIG(status) : 0;
 	return WIFSTOPPED(status);
 }
 
