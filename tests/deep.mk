@@ -57,7 +57,7 @@ check-valgrind: deps
 		$(V)/check-unit $(V)/check-parts $(V)/check-cluster $(V)/check-faces
 	@$(V_MAKE) O=$(V)/slow PROGRAM=$(V)/slow/program $(V)/slow/tests/slow-clock.o
 	@$(V_MAKE) O=$(V)/slow PROGRAM=$(V)/slow/program LDFLAGS='$(SLOW_CLOCK)' $(V)/slow/program $(V)/slow/check-netns
-	@LAB_SLOW=10 LATE=tests/valgrind-late $(MAKE) --no-print-directory -k -j2 $(V_TESTS)
+	@LAB_SLOW=10 LATE_TESTS=tests/valgrind-late $(MAKE) --no-print-directory -k -j2 $(V_TESTS)
 
 check-valgrind-unit:
 	$(call under_valgrind,$(V)/run-unit,check-unit,$(V)/check-unit)

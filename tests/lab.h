@@ -171,6 +171,8 @@ int lab_vip(struct lab_host *h, struct lab_result *r, ...) __attribute__((sentin
 int64_t lab_now_ns(void); /* CLOCK_REALTIME, as frames are stamped */
 /* So many times slower time goes for us and for the program under test: tests/slow-clock.c; or 1. */
 extern int lab_clock;
+/* So that a resolver asks as long as with its default of 5 s; it keeps its own time, and takes 30 at most. */
+#define LAB_RESOLVER_S (lab_clock > 6 ? 30 : 5 * lab_clock)
 /*
  * How many times as long all may take as in a build that is installed: $LAB_SLOW, for the
  * sanitizers or valgrind, 1 without. What a run takes of the memory is then not its own, either.

@@ -225,9 +225,8 @@ static int mute_name_server(void)
 	int fd = lab_socket(peer, AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
 	assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
-	/* 5 is the default; the resolver keeps its own time, and 30 is the most it takes */
 	lab_file(us, "etc/resolv.conf", 0644, 0, "nameserver " PEER4 "\noptions timeout:%d\n",
-		 lab_clock > 6 ? 30 : 5 * lab_clock);
+		 LAB_RESOLVER_S);
 	return fd;
 }
 

@@ -17,7 +17,7 @@ static void slow_masters(int count, const char *master)
 	static char text[32768];
 	int n = snprintf(text, sizeof text, "interface = eth0\nsentinel = 127.0.0.1:%d\n", SLOW_PORT);
 
-	lab_file(us, "etc/resolv.conf", 0644, 0, "nameserver " UNHEARD "\n");
+	lab_file(us, "etc/resolv.conf", 0644, 0, "nameserver " UNHEARD "\noptions timeout:%d\n", LAB_RESOLVER_S);
 	if (count > 0)
 		fake_turn(fake_start(us, "127.0.0.1", SLOW_PORT), 0, "slow.example", 6379, "3", NULL);
 	for (int i = 0; i < count; i++) {
