@@ -70,6 +70,16 @@ static void a_sentinel_is_known_under_a_vip(void **state)
 		    "others\n");
 }
 
+/* Nor may the name that the master goes by be the VIP's. */
+static void the_master_is_known_by_a_name_of_the_vip(void **state)
+{
+	(void)state;
+	lab_file(us, "etc/hosts", 0644, 0, VIP4 " redis\n");
+	fake_turn(council[0], 0, "redis", 6379, "3", NULL);
+	vip("check");
+	expect_said("  error    monitor       127.0.0.1:26379 names a VIP, redis, as the master\n");
+}
+
 /* What is to be typed leads to it, too. */
 static void a_sentinel_at_a_socket(void **state)
 {
@@ -332,6 +342,7 @@ int netns_check_tests(void)
 	const struct CMUnitTest tests[] = {
 		test(several_sentinels_are_told_apart),
 		test(a_sentinel_is_known_under_a_vip),
+		test(the_master_is_known_by_a_name_of_the_vip),
 		test(a_sentinel_at_a_socket),
 		test(loopback_does_not_work),
 		test(root_may_not_read_everything),

@@ -47,12 +47,24 @@ static void a_name_is_resolved_once(void **state)
 	assert_int_equal(atoi(opened.out), 1);
 }
 
+/* One names this host, one its address: that is one master, whatever those say who do not answer. */
+static void a_name_and_an_address_beside_one_that_hangs_up(void **state)
+{
+	(void)state;
+	lab_file(us, "etc/hosts", 0644, 0, "10.0.0.3 redis-here\n" OUR4 " redis-here\n");
+	council_says("A3 A3 A3 - -");
+	fake_turn(council[1], 0, "redis-here", 6379, "3", NULL);
+	vip("sync");
+	expect(0, "claimed " VIP4);
+}
+
 int netns_rare_tests(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, council_setup, council_teardown)
 	const struct CMUnitTest tests[] = {
 		test(an_epoch_that_is_no_number),
 		test(a_name_is_resolved_once),
+		test(a_name_and_an_address_beside_one_that_hangs_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
