@@ -22,6 +22,7 @@ enum {
 	NA_REPEATS = 2,		/* MAX_NEIGHBOR_ADVERTISEMENT, 3, less the first */
 	BUSY_MS = 10,		/* before the next try where a run holds the lock */
 	GRACE_MS = 10000,	/* for the kernel, after the last of the schedule */
+	STRAND_MS = 100,	/* then other runs' frames have left, and the first probes are answered */
 	LATE_MS = 1000,		/* no busy machine's fault: this process was stopped meanwhile */
 	ASK_MS = 1000,		/* for all Sentinels */
 	RESOLVE_MS = 500,
@@ -44,6 +45,7 @@ struct announcer {
 	struct netlink *netlink;
 	double here_ms;		/* when the Sentinels said that the master is here; or negative */
 	bool mute;		/* here for the stranded connections alone */
+	double strand_ms;	/* when to look for those; negative when that is done */
 };
 
 int announce_due(const struct schedule *schedule, sa_family_t family, unsigned n)
@@ -78,7 +80,7 @@ static double sooner(double a, double b)
 /* When there is something to do next; negative when all is through. */
 static double next_wake(const struct announcer *a)
 {
-	double next = -1;
+	double next = a->strand_ms;
 
 	for (size_t i = 0; i < a->count && !a->mute; i++) {
 		const struct target *t = &a->targets[i];
@@ -170,13 +172,15 @@ static enum look look(struct announcer *a)
 		for (size_t i = a->count; i-- > 0;)
 			if (!a->mute && !speak(a, &a->targets[i]))
 				forget(a, i);
-		strand_find(a->targets, a->count, &strands);
+		if (a->strand_ms >= 0 && a->strand_ms <= clock_ms())
+			strand_find(a->targets, a->count, &strands);
 		if (a->count == 0)
 			result = LOOK_END;
 	}
 	lock_drop(&lock);
-	if (result == LOOK_GO_ON && strand_end(a->master->name, a->targets, a->count, &strands))
-		result = LOOK_BUSY;
+	if (strands.looked)
+		a->strand_ms = strand_end(a->master->name, a->targets, a->count, &strands) ?
+			clock_ms() + BUSY_MS : -1;
 	return result;
 }
 
@@ -365,13 +369,16 @@ int announce_detach(int packet, const struct master *master, const struct plan *
 		    uint64_t number)
 {
 	struct announcer a = { .master = master, .number = number, .begun_ms = clock_ms(),
-			       .packet = packet, .watch = -1, .newer = -1, .here_ms = -1 };
+			       .packet = packet, .watch = -1, .newer = -1, .here_ms = -1,
+			       .strand_ms = -1 };
 	int added = list_targets(plan, &a), err;
 	pid_t child;
 
 	if (added < 0)
 		return added;
 	a.mute = a.count == 0 || next_wake(&a) < 0 || master->announce.count == 0;
+	if (added > 0)
+		a.strand_ms = a.begun_ms + (a.mute ? 0 : STRAND_MS);
 	child = added > 0 || !a.mute ? fork() : 1;
 	err = child < 0 ? -errno : 0;
 	if (child == 0) {

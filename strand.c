@@ -42,7 +42,7 @@ static bool goes_without_saying(int err)
 
 void strand_find(const struct target *targets, size_t count, struct strands *strands)
 {
-	*strands = (struct strands){ 0 };
+	*strands = (struct strands){ .looked = true };
 	for (size_t i = 0; i < count; i++) {
 		if (targets[i].added == 0)
 			continue;

@@ -1145,11 +1145,12 @@ void conflict_report(const char *master, const struct target *targets, size_t co
 
 /* Connections that are to end. */
 struct strands {
-	struct ip *ips;		/* that they lead to; NULL: nothing was looked for */
+	struct ip *ips;		/* that they lead to */
 	size_t ip_count;
 	struct diag_socket *sockets;
 	size_t count;
 	int error;		/* why they could not be found */
+	bool looked;
 };
 
 /*

@@ -45,11 +45,13 @@ static int client(struct lab_host *h, const char *from, const char *to)
 {
 	union tcp_address a, b;
 	socklen_t size = tcp_address(to, PORT, &a);
-	int fd = lab_socket(h, a.any.sa_family, SOCK_STREAM, 0);
+	int fd = lab_socket(h, a.any.sa_family, SOCK_STREAM, 0), bad;
 
 	if (from && bind(fd, &b.any, tcp_address(from, 0, &b)) < 0)
 		lab_fail("bind to %s: %m", from);
-	if (connect(fd, &a.any, size) < 0)
+	/* the route of an IPv6 address comes a moment after it */
+	(void)LAB_UNTIL((bad = connect(fd, &a.any, size)) == 0 || errno != EHOSTUNREACH, 2000);
+	if (bad < 0)
 		lab_fail("connect to %s: %m", to);
 	return fd;
 }
