@@ -98,7 +98,7 @@ static int held_resume(void)
 	held = 0;
 	if (ptrace(PTRACE_DETACH, pid, NULL, NULL) < 0)
 		lab_fail("ptrace: %m");
-	return lab_wait(pid, 20000);
+	return lab_wait(pid, 20000 * lab_slow());
 }
 
 static int settle(void **state)
@@ -190,7 +190,7 @@ static void overtaken_sync_asks_once_more(void **state)
 static bool waits(int node)
 {
 	return lab_sh(c->node[node].host, NULL,
-		      "for p in $(pgrep -x sentinel-vip); do [ $p != %d ] && [ /proc/$p/ns/net -ef "
+		      "for p in $(pgrep -x 'sentinel-vip|memcheck.*'); do [ $p != %d ] && [ /proc/$p/ns/net -ef "
 		      "/proc/self/ns/net ] && exit 0; done; exit 1",
 		      (int)held) == 0;
 }
@@ -236,7 +236,7 @@ static void crowd(void **state)
 								    "6379", to, "6379", NULL});
 		}
 	while (n)
-		check(lab_wait(pids[--n], 20000) == 0, "a run failed");
+		check(lab_wait(pids[--n], 20000 * lab_slow()) == 0, "a run failed");
 	lab_sleep_ms(SECOND_MS);
 	check(moves_heard() == 0, "the VIP moved");
 	expect_sole_holder(third);
