@@ -65,12 +65,17 @@ bool strand_end(const char *master, struct target *targets, size_t count, struct
 	struct line line = { 0 }, names = { 0 };
 	size_t ended = 0;
 	int err = strands->error;
-	bool again = false;
+	bool late = err == -ETIMEDOUT, again = false;	/* a busy host: once more, without the lock meanwhile */
 
 	if (err == 0 && strands->count > 0)
 		err = diag_destroy(strands->sockets, strands->count, clock_ms() + END_MS, &ended);
+	for (size_t i = 0; i < count; i++) {
+		if (targets[i].added > 0)
+			targets[i].added = late || (ended > 0 && err == 0) ? targets[i].added - 1 : 0;
+		again = again || targets[i].added > 0;
+	}
 	name_some(&names, strands->ips, strands->ip_count);
-	if (err < 0) {
+	if (err < 0 && !(late && again)) {
 		line_add(&line, "%s: connections are not closed: %s; clients on this host that only wait at %s "
 			 "are not told that it has moved", master, explain(err), names.text);
 		log_send(LOG_WARNING, line.text);
@@ -78,11 +83,6 @@ bool strand_end(const char *master, struct target *targets, size_t count, struct
 		line_add(&line, "%s: closed %u of this host's connections to %s: they led to the host that "
 			 "had it before", master, (unsigned)ended, names.text);
 		log_send(LOG_NOTICE, line.text);
-	}
-	for (size_t i = 0; i < count; i++) {
-		if (targets[i].added > 0)
-			targets[i].added = ended > 0 && err == 0 ? targets[i].added - 1 : 0;
-		again = again || targets[i].added > 0;
 	}
 	free(strands->sockets);
 	free(strands->ips);
