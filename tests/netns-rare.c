@@ -51,7 +51,8 @@ static void a_name_is_resolved_once(void **state)
 static void a_name_and_an_address_beside_one_that_hangs_up(void **state)
 {
 	(void)state;
-	lab_file(us, "etc/hosts", 0644, 0, "10.0.0.3 redis-here\n" OUR4 " redis-here\n");
+	lab_file(us, "etc/hosts", 0644, 0, "10.0.0.11 redis-here\n");
+	lab_must(us, "ip addr add 10.0.0.11/24 dev eth0"); /* another of this host's */
 	council_says("A3 A3 A3 - -");
 	fake_turn(council[1], 0, "redis-here", 6379, "3", NULL);
 	vip("sync");
