@@ -5,6 +5,7 @@
  */
 #include "netns-council.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #define is_here() (lab_addr_copies(us, VIP4) == 1)
@@ -64,7 +65,7 @@ static void a_sync_that_is_frozen_before_it_raises_the_number(void **state)
 /* Connections are ended before the address goes: libmnl is loaded for that. */
 static void a_fence_that_is_frozen_before_it_deletes(void **state)
 {
-	pid_t pid;
+	pid_t pid, monitor;
 
 	(void)state;
 	lab_config(us, "fence = majority\n" COUNCIL_CONFIG);
@@ -76,9 +77,16 @@ static void a_fence_that_is_frozen_before_it_deletes(void **state)
 	council_says("A5 A5 A5");
 	vip(CALL_HERE);
 	assert_int_equal(r.status, 0);
+	/* and not for a moment: what the call has claimed is not taken away, to be claimed again */
+	monitor = lab_spawn(us, "monitor", (const char *const[]){"ip", "-o", "monitor", "address", NULL});
+	lab_must(us, "for i in $(seq 500); do ip addr add 10.0.0.66/32 dev lo; ip addr del 10.0.0.66/32 dev lo; "
+		     "grep -q 10.0.0.66 /run/monitor && break; sleep 0.01; done");
 	assert_in_range(lab_wait(pid, 8000), 0, 1);
 	assert_true(is_here());
 	assert_int_equal(lab_log_count(us, "fenced"), 0);
+	kill(monitor, SIGTERM);
+	lab_wait(monitor, 2000);
+	lab_must(us, "! grep 'Deleted.* " VIP4 "/' /run/monitor");
 }
 
 int netns_frozen_tests(void)
